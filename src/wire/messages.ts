@@ -1,0 +1,193 @@
+import type { ConfigMap, Node, Pod, PodStatus, Secret } from '../api/types/core-v1.ts';
+
+/** The version of these shapes; a receiver ignores (and logs) what it does not know. Raised when a shape breaks. */
+export const WIRE_VERSION = 1;
+
+/** A pod bound to the node, as stored. Desired until its tombstone comes; metadata.deletionTimestamp asks for termination. */
+export interface DesiredPod {
+  v: 1;
+  pod: Pod;
+}
+
+/** A ConfigMap or Secret that a pod of the node uses. Only then does the node see it. */
+export interface DesiredConfig {
+  v: 1;
+  object: ConfigMap | Secret;
+}
+
+/**
+ * The whole desired set by uid and revision, published after every change: an agent that misses an entry, or holds one
+ * that is not listed, knows that a message was lost (a missing tombstone deletes, a missing entry waits for its message).
+ */
+export interface DesiredDigest {
+  v: 1;
+  /** Pod uid -> metadata.resourceVersion of the DesiredPod message. */
+  pods: Record<string, string>;
+  /** `configmaps/<ns>/<name>` or `secrets/<ns>/<name>` -> resourceVersion. */
+  configs: Record<string, string>;
+}
+
+/** The agent's pod status. `sequence` rises with every report of this agent process; acknowledged by StatusAck. */
+export interface PodStatusReport {
+  v: 1;
+  namespace: string;
+  name: string;
+  uid: string;
+  sequence: number;
+  status: PodStatus;
+  /** The pod is terminated and cleaned up on the node: the server may remove the object (its grace period is over). */
+  gone?: boolean;
+}
+
+export interface StatusAck {
+  v: 1;
+  uid: string;
+  sequence: number;
+}
+
+/** Retained; the last will sets `alive: false`. `boot` is a random id of the agent process. */
+export interface Alive {
+  v: 1;
+  alive: boolean;
+  boot: string;
+}
+
+/** Sent on every connect and when something of it changes (labels of the board, capacity, addresses). */
+export interface NodeRegistration {
+  v: 1;
+  labels: Record<string, string>;
+  taints: { key: string; value?: string; effect: 'NoSchedule' | 'PreferNoSchedule' | 'NoExecute' }[];
+  addresses: { type: string; address: string }[];
+  capacity: Record<string, string>;
+  allocatable: Record<string, string>;
+  nodeInfo: NonNullable<NonNullable<Node['status']>['nodeInfo']>;
+}
+
+/** Every 10 s, at most 600 bytes. Short keys on purpose. */
+export interface Heartbeat {
+  v: 1;
+  /** Rises by one with each heartbeat of this boot. */
+  n: number;
+  m: BoardMeasurements;
+  /** Node conditions that are not in their good state, e.g. `{"MemoryPressure":"reason"}`; Ready is false when `Ready` is listed. */
+  c?: Record<string, string>;
+}
+
+/** What a board measures of itself. Fractions are 0..1, smoothed over about a minute; bytes and degrees Celsius are plain. */
+export interface BoardMeasurements {
+  /** CPU in use, fraction of all cores. */
+  cpu: number;
+  /** Load average over one minute. */
+  load: number;
+  /** Bytes: total and really available (MemAvailable). */
+  memTotal: number;
+  memAvailable: number;
+  /** Bytes of the file system that holds Docker's data. */
+  diskTotal: number;
+  diskAvailable: number;
+  /** Hottest sensor; absent where there is none. */
+  temperature?: number;
+  /** The board reports thermal or under-voltage throttling. */
+  throttled?: boolean;
+  /** Pods' own use by uid: [cpu in cores, memory working set in bytes]; sent only on request of an autoscaler (later). */
+  pods?: Record<string, [number, number]>;
+}
+
+export interface EventReport {
+  v: 1;
+  namespace: string;
+  name: string;
+  uid: string;
+  /** `spec.containers{web}` for a container's event. */
+  fieldPath?: string;
+  /** Pod unless it is about the node itself. */
+  kind: 'Pod' | 'Node';
+  type: 'Normal' | 'Warning';
+  reason: string;
+  message: string;
+  /** RFC 3339, the agent's clock. */
+  time: string;
+  /** kubelet, as kubectl describe shows it, unless said otherwise. */
+  component?: string;
+}
+
+/** The server asks the agent to dial a WebSocket at `path` (below its server URL) and serve this there. */
+export interface StreamRequest {
+  v: 1;
+  id: string;
+  path: string;
+  /** Absolute wall time is not trusted: the agent gives up this many ms after receipt when the dial fails. */
+  timeoutMs: number;
+  request: StreamKind;
+}
+
+export type StreamKind =
+  | {
+      type: 'logs';
+      podUid: string;
+      container: string;
+      follow: boolean;
+      previous: boolean;
+      timestamps: boolean;
+      tailLines?: number;
+      sinceSeconds?: number;
+      sinceTime?: string;
+      limitBytes?: number;
+    }
+  | {
+      type: 'exec';
+      podUid: string;
+      container: string;
+      command: string[];
+      stdin: boolean;
+      stdout: boolean;
+      stderr: boolean;
+      tty: boolean;
+    }
+  | {
+      type: 'attach';
+      podUid: string;
+      container: string;
+      stdin: boolean;
+      stdout: boolean;
+      stderr: boolean;
+      tty: boolean;
+    }
+  | { type: 'portforward'; podUid: string; port: number };
+
+export interface ClusterInfo {
+  v: 1;
+  serviceCidr: string;
+  clusterCidr: string;
+  clusterDns: string;
+  clusterDomain: string;
+}
+
+/** One Service with its ready endpoints: all a node needs to program it. */
+export interface SharedService {
+  v: 1;
+  namespace: string;
+  name: string;
+  type: string;
+  clusterIPs: string[];
+  externalIPs?: string[];
+  sessionAffinitySeconds?: number;
+  externalTrafficPolicy?: 'Cluster' | 'Local';
+  internalTrafficPolicy?: 'Cluster' | 'Local';
+  ports: SharedServicePort[];
+}
+
+export interface SharedServicePort {
+  name: string;
+  protocol: 'TCP' | 'UDP' | 'SCTP';
+  port: number;
+  nodePort?: number;
+  endpoints: { ip: string; port: number; node: string }[];
+}
+
+export interface SharedNode {
+  v: 1;
+  name: string;
+  internalIP: string;
+  podCIDR: string;
+}

@@ -1,0 +1,19 @@
+import { defineConfig } from 'vitest/config';
+
+// The folder decides the kind of a test; test/README.md states what each kind may touch.
+const project = (name: string, options: Record<string, unknown> = {}) => ({
+  test: { name, include: [`test/${name}/**/*.test.ts`], environment: 'node', ...options },
+});
+
+export default defineConfig({
+  test: {
+    projects: [
+      project('unit'),
+      project('golden'),
+      project('contract', { testTimeout: 20_000 }),
+      project('component', { testTimeout: 30_000 }),
+      project('simulation', { testTimeout: 600_000 }),
+      project('e2e', { testTimeout: 240_000, hookTimeout: 240_000, fileParallelism: false }),
+    ],
+  },
+});
