@@ -1,0 +1,41 @@
+import type { FieldError } from '../../api/errors.ts';
+import type { JsonObject } from '../../api/object.ts';
+
+/**
+ * What is peculiar to one resource type; everything uniform is in the schemas and the pipeline (pipeline.ts fixes the
+ * order). All functions are pure but for the object they may change, which is a private copy. `object` is plain JSON of
+ * which the schema has already checked the types.
+ */
+export interface Strategy {
+  /** Sets defaults that the schema cannot express (SetDefaults_* of Kubernetes). Also run on what is read from a patch. */
+  applyDefaults?(object: JsonObject): void;
+  /** Before a create: drop what a user may not set (status), set what the server owns. metadata is done by the pipeline. */
+  prepareForCreate?(object: JsonObject, now: number): void;
+  /** Before an update of the main resource: status is already carried over; e.g. ignore fields that are the server's. */
+  prepareForUpdate?(object: JsonObject, old: JsonObject, now: number): void;
+  /** Before an update of the status subresource: spec and metadata are already carried over. */
+  prepareForStatusUpdate?(object: JsonObject, old: JsonObject, now: number): void;
+  /** Every violated rule, in Kubernetes' order and wording. */
+  validate?(object: JsonObject): FieldError[];
+  /** Rules about the change (immutable fields). The pipeline runs `validate` on the new object as well. */
+  validateUpdate?(object: JsonObject, old: JsonObject): FieldError[];
+  validateStatusUpdate?(object: JsonObject, old: JsonObject): FieldError[];
+  /** Deprecation and pitfall warnings for the Warning header. */
+  warnings?(object: JsonObject, old: JsonObject | undefined): string[];
+  /** Fields that a field selector may name besides metadata.name and metadata.namespace, with their values. */
+  readonly selectableFields?: Readonly<Record<string, (object: JsonObject) => string>>;
+  /** Table cells of a row, in the order of data/table-columns.json; absent: name and age (and what the columns say). */
+  cells?(object: JsonObject, now: number): (string | number | boolean)[];
+  /** PUT creates when the object does not exist (leases, endpoints, …). */
+  readonly allowCreateOnUpdate?: boolean;
+  /** A PUT must carry metadata.resourceVersion. */
+  readonly requireResourceVersionOnUpdate?: boolean;
+  /** metadata.generation is kept (1 on create, +1 when the spec changes). */
+  readonly hasGeneration?: boolean;
+  /** How names are checked: default is a DNS subdomain. */
+  readonly nameRule?: 'dns-subdomain' | 'dns-label' | 'dns-1035-label' | 'path-segment';
+  /** Grace period in seconds for a delete without one; undefined: deleted at once. Pods only, in Kubernetes. */
+  gracePeriod?(object: JsonObject): number | undefined;
+  /** Durability of a write of the main resource (default durable). Status writes are always coalesced. */
+  readonly durability?: 'durable' | 'coalesced' | 'volatile';
+}
