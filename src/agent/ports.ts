@@ -1,0 +1,88 @@
+import type { ConfigMap, Pod, PodStatus, Secret } from '../api/types/core-v1.ts';
+import type {
+  ClusterInfo,
+  EventReport,
+  NodeRegistration,
+  SharedNode,
+  SharedService,
+} from '../wire/messages.ts';
+
+/** What shall run here, as last seen from the server or read from the journal on a cold boot. */
+export interface DesiredState {
+  pods(): readonly Pod[];
+  pod(uid: string): Pod | undefined;
+  configMap(namespace: string, name: string): ConfigMap | undefined;
+  secret(namespace: string, name: string): Secret | undefined;
+  services(): readonly SharedService[];
+  nodes(): readonly SharedNode[];
+  cluster(): ClusterInfo | undefined;
+  /**
+   * False until the journal was read or the server's first digest came: until then an unknown container is left alone
+   * instead of being removed as an orphan.
+   */
+  readonly complete: boolean;
+  /** `{kind:'pod', uid}`, `{kind:'config'}` (a ConfigMap or Secret changed), `{kind:'network'}` (services, nodes, cluster). */
+  onChange(listener: (change: DesiredChange) => void): void;
+}
+
+export type DesiredChange =
+  | { kind: 'pod'; uid: string }
+  | { kind: 'config'; namespace: string; name: string }
+  | { kind: 'network' };
+
+/** Where the pod workers report to. Never blocks and never fails: what cannot be sent now is kept (newest per pod) and resent. */
+export interface Reporter {
+  podStatus(pod: Pod, status: PodStatus): void;
+  /** Terminated and cleaned up; the server removes the object. */
+  podGone(pod: Pod, status: PodStatus): void;
+  event(event: Omit<EventReport, 'v' | 'time'>): void;
+}
+
+/** What the node tells of itself at registration. */
+export type NodeFacts = Omit<NodeRegistration, 'v'>;
+
+/** The pod network of this board: `cpod0`, the veth pairs, addresses, hostPorts. */
+export interface PodNetwork {
+  start(): Promise<void>;
+  stop(): Promise<void>;
+  /**
+   * Gives the network namespace of process `pid` its interface and address, and opens the pod's hostPorts. Idempotent:
+   * a pod that has its address keeps it. Throws NetworkError with a message fit for a pod event.
+   */
+  attach(pod: Pod, pid: number): Promise<{ ips: string[] }>;
+  /** Returns address and hostPorts; the namespace may already be gone. Idempotent. */
+  detach(podUid: string): Promise<void>;
+  /** After a restart: pods that live on with their addresses; everything else is returned. */
+  adopt(pods: readonly { uid: string; ips: string[]; hostPorts: readonly HostPort[] }[]): Promise<void>;
+}
+
+export interface HostPort {
+  hostIP?: string;
+  hostPort: number;
+  containerPort: number;
+  protocol: 'TCP' | 'UDP' | 'SCTP';
+}
+
+/** Programs Services on this board: nftables, or the userspace proxy. Level-triggered: always given everything. */
+export interface ServiceProxy {
+  start(): Promise<void>;
+  stop(): Promise<void>;
+  apply(
+    services: readonly SharedService[],
+    context: { nodeName: string; nodeIPs: readonly string[] },
+  ): Promise<void>;
+}
+
+/** Bound service account tokens for pods, from the server; cached and renewed by the implementation. */
+export interface TokenSource {
+  token(request: {
+    namespace: string;
+    serviceAccount: string;
+    podName: string;
+    podUid: string;
+    audiences: readonly string[];
+    expirationSeconds: number;
+  }): Promise<string>;
+  /** The cluster's CA, PEM. */
+  readonly ca: string;
+}
