@@ -6,6 +6,8 @@
 export interface ContainerRuntime {
   /** Every container that carries our labels, running or not, in one call. */
   list(): Promise<ObservedContainer[]>;
+  /** One container, undefined when it is gone: what an event or a finished call is followed by. */
+  inspect(id: string): Promise<ObservedContainer | undefined>;
   /** Creates a container, does not start it. Returns its id. */
   create(spec: ContainerSpec): Promise<string>;
   start(id: string): Promise<void>;
@@ -17,6 +19,8 @@ export interface ContainerRuntime {
   update(id: string, resources: ResourceLimits): Promise<void>;
 
   imageId(reference: string): Promise<string | undefined>;
+  /** By reference or id; undefined when it is not on this machine. */
+  inspectImage(reference: string): Promise<ObservedImage | undefined>;
   pull(reference: string, auth?: RegistryAuth, signal?: AbortSignal): Promise<void>;
   /** Loads a tar as an image, for the sandbox image that the bundle carries. */
   importImage(tar: Buffer, reference: string, config: { entrypoint: string[] }): Promise<void>;
@@ -49,6 +53,18 @@ export interface ObservedContainer {
   oomKilled?: boolean;
   /** The engine's message when the start failed. */
   error?: string;
+}
+
+export interface ObservedImage {
+  /** `sha256:…` of the configuration. */
+  id: string;
+  /** `name@sha256:…` when it came from a registry. */
+  repoDigests: string[];
+  sizeBytes: number;
+  /** Go's names: arm64, arm, amd64. */
+  architecture: string;
+  /** USER of the image: empty, a name or an id, perhaps with a group after a colon. */
+  user: string;
 }
 
 export interface ContainerSpec {
@@ -90,6 +106,8 @@ export interface ContainerSpec {
   };
   cgroupParent?: string;
   shmSizeBytes?: number;
+  /** Instead of the image's STOPSIGNAL. */
+  stopSignal?: string;
 }
 
 export interface ContainerMount {
@@ -149,6 +167,8 @@ export interface ExecSession {
   readonly exit: Promise<number>;
   /** Ends the session from our side; the process is left to the engine. */
   close(): void;
+  /** Kills the process (exec only): a probe or hook that ran out of time must not pile up in the container. */
+  kill(): Promise<void>;
 }
 
 export type RuntimeErrorCode =
