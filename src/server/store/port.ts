@@ -64,19 +64,27 @@ export interface Store {
   heads(bucket: Bucket, prefix?: string): readonly Stored[];
 
   /**
-   * All or nothing. Staging is synchronous: a lost race throws RevisionConflict before anything is written. Resolves
+   * All or nothing. Staging is synchronous: a lost race is found before anything is written. Resolves
    * when published (and, for durable writes, synced), with each write's new revision and object, in order.
-   * Rejects when the engine fails (disk full): then nothing of the batch happened.
+   * Rejects (never throws): with RevisionConflict, WriteFailed when the engine fails (disk full; nothing of the commit
+   * happened), StoreOverloaded or StoreClosed. The strongest durability among the writes holds for all of them. A key may
+   * occur once. The store keeps the objects it is given: whoever commits one must not change it afterwards.
    */
   commit(writes: readonly Write[]): Promise<readonly Stored[]>;
 
   /**
    * Follows a bucket from the revision after `from` (0 or absent: from now). Throws RevisionTooOld when the ring buffer
-   * no longer reaches back that far. `onEvent` is called synchronously while publishing and must not throw or block.
+   * no longer reaches back that far. `onEvent` is called synchronously while publishing and must not throw or block;
+   * changes of the past are delivered before watch() returns.
    */
   watch(bucket: Bucket, from: number | undefined, onEvent: (event: StoreEvent) => void): { stop(): void };
   /** The state of a bucket as it was at `revision`, while history reaches that far (else RevisionTooOld): consistent paging. */
   listAt(bucket: Bucket, revision: number, prefix?: string): readonly Stored[];
+  /**
+   * The JSON of an object that came from this store (get, list, commit, an event): serialised once per change however
+   * many ask, as long as it is recent. For any other object it is JSON.stringify.
+   */
+  json(object: KubeObject): string;
 }
 
 export class RevisionConflict extends Error {
@@ -105,14 +113,22 @@ export class RevisionTooOld extends Error {
  * Calls are made one at a time.
  */
 export interface Engine {
-  /** Opens (creating if needed) and returns every object and the revision counter's reserved end. */
-  open(): Promise<{
-    objects: Iterable<{ bucket: Bucket; key: Key; revision: number; json: string }>;
-    reserved: number;
-  }>;
-  /** One transaction. With `sync`, resolves after it is on stable storage. `reserve` raises the counter's reserved end. */
+  /** Opens (creating if needed), hands every stored row to `load`, and returns the revision counter's reserved end. */
+  open(load: (row: StoredRow) => void): Promise<{ reserved: number }>;
+  /**
+   * One transaction: all of it or, when it rejects, nothing. With `sync`, resolves after it and every transaction before
+   * it are on stable storage; without, the transaction is ordered but a crash may lose it. `reserve` sets the counter's
+   * reserved end.
+   */
   apply(rows: readonly EngineRow[], options: { sync: boolean; reserve?: number }): Promise<void>;
   close(): Promise<void>;
+}
+
+export interface StoredRow {
+  bucket: Bucket;
+  key: Key;
+  revision: number;
+  json: string;
 }
 
 export interface EngineRow {
