@@ -54,6 +54,11 @@ export interface PodNetwork {
   detach(podUid: string): Promise<void>;
   /** After a restart: pods that live on with their addresses; everything else is returned. */
   adopt(pods: readonly { uid: string; ips: string[]; hostPorts: readonly HostPort[] }[]): Promise<void>;
+  /**
+   * The nodes and the cluster as they are now: this node's pod CIDR (until it is known `attach` waits) and the routes to
+   * the others. Level-triggered; returns at once.
+   */
+  update?(nodes: readonly SharedNode[], cluster: ClusterInfo | undefined): void;
 }
 
 export interface HostPort {

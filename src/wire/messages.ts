@@ -1,4 +1,7 @@
+import type { BoardMeasurements } from '../api/board.ts';
 import type { ConfigMap, Node, Pod, PodStatus, Secret } from '../api/types/core-v1.ts';
+
+export type { BoardMeasurements } from '../api/board.ts';
 
 /** The version of these shapes; a receiver ignores (and logs) what it does not know. Raised when a shape breaks. */
 export const WIRE_VERSION = 1;
@@ -71,26 +74,6 @@ export interface Heartbeat {
   m: BoardMeasurements;
   /** Node conditions that are not in their good state, e.g. `{"MemoryPressure":"reason"}`; Ready is false when `Ready` is listed. */
   c?: Record<string, string>;
-}
-
-/** What a board measures of itself. Fractions are 0..1, smoothed over about a minute; bytes and degrees Celsius are plain. */
-export interface BoardMeasurements {
-  /** CPU in use, fraction of all cores. */
-  cpu: number;
-  /** Load average over one minute. */
-  load: number;
-  /** Bytes: total and really available (MemAvailable). */
-  memTotal: number;
-  memAvailable: number;
-  /** Bytes of the file system that holds Docker's data. */
-  diskTotal: number;
-  diskAvailable: number;
-  /** Hottest sensor; absent where there is none. */
-  temperature?: number;
-  /** The board reports thermal or under-voltage throttling. */
-  throttled?: boolean;
-  /** Pods' own use by uid: [cpu in cores, memory working set in bytes]; sent only on request of an autoscaler (later). */
-  pods?: Record<string, [number, number]>;
 }
 
 export interface EventReport {
@@ -190,4 +173,15 @@ export interface SharedNode {
   name: string;
   internalIP: string;
   podCIDR: string;
+}
+
+/**
+ * What of the shared branch exists, published after every change of the set: an agent that was away while a Service or
+ * node was deleted learns here that there will be no tombstone.
+ */
+export interface SharedDigest {
+  v: 1;
+  /** `namespace/name`. */
+  services: string[];
+  nodes: string[];
 }

@@ -15,6 +15,7 @@
  *   copepod/v1/shared/cluster                                down, retained: ClusterInfo
  *   copepod/v1/shared/services/<ns>/<name>                   down, retained: SharedService
  *   copepod/v1/shared/nodes/<name>                           down, retained: SharedNode
+ *   copepod/v1/shared/digest                                 down, retained: SharedDigest
  */
 const ROOT = 'copepod/v1';
 
@@ -33,6 +34,7 @@ export const topics = {
   cluster: () => `${ROOT}/shared/cluster`,
   sharedService: (namespace: string, name: string) => `${ROOT}/shared/services/${namespace}/${name}`,
   sharedNode: (name: string) => `${ROOT}/shared/nodes/${name}`,
+  sharedDigest: () => `${ROOT}/shared/digest`,
 } as const;
 
 export const filters = {
@@ -45,6 +47,8 @@ export const filters = {
   allHeartbeats: () => `${ROOT}/nodes/+/heartbeat`,
   allPodStatuses: () => `${ROOT}/nodes/+/pods/+/status`,
   allEvents: () => `${ROOT}/nodes/+/events`,
+  /** What servers publish and brokers keep: to find what an earlier server left behind at an external broker. */
+  allDesired: () => `${ROOT}/nodes/+/desired/#`,
 } as const;
 
 const UPWARD = ['alive', 'register', 'heartbeat', 'events'];
@@ -52,6 +56,54 @@ const UPWARD = ['alive', 'register', 'heartbeat', 'events'];
 /** The parts of a topic below the root, or undefined for a foreign topic. */
 export function parseTopic(topic: string): string[] | undefined {
   return topic.startsWith(`${ROOT}/`) ? topic.slice(ROOT.length + 1).split('/') : undefined;
+}
+
+export type UpwardKind = 'alive' | 'register' | 'heartbeat' | 'events' | 'status';
+
+/** The node that an upward message came from and what it is; `uid` is set for a pod's status. */
+export function parseUpward(topic: string): { node: string; kind: UpwardKind; uid?: string } | undefined {
+  const [branch, node, ...rest] = parseTopic(topic) ?? [];
+  if (branch !== 'nodes' || node === undefined) return undefined;
+  if (rest.length === 1 && UPWARD.includes(rest[0] ?? '')) return { node, kind: rest[0] as UpwardKind };
+  if (rest.length === 3 && rest[0] === 'pods' && rest[2] === 'status') {
+    return { node, kind: 'status', uid: rest[1] ?? '' };
+  }
+  return undefined;
+}
+
+export type DesiredTopic =
+  | { kind: 'pod'; uid: string }
+  | { kind: 'configmaps' | 'secrets'; namespace: string; name: string }
+  | { kind: 'digest' };
+
+/** What a topic below `desired/` of this node is about. */
+export function parseDesired(node: string, topic: string): DesiredTopic | undefined {
+  const [branch, name, desired, kind, ...rest] = parseTopic(topic) ?? [];
+  if (branch !== 'nodes' || name !== node || desired !== 'desired') return undefined;
+  if (kind === 'digest' && rest.length === 0) return { kind };
+  if (kind === 'pods' && rest.length === 1) return { kind: 'pod', uid: rest[0] as string };
+  if ((kind === 'configmaps' || kind === 'secrets') && rest.length === 2) {
+    return { kind, namespace: rest[0] as string, name: rest[1] as string };
+  }
+  return undefined;
+}
+
+export type SharedTopic =
+  | { kind: 'cluster' }
+  | { kind: 'digest' }
+  | { kind: 'service'; namespace: string; name: string }
+  | { kind: 'node'; name: string };
+
+/** What a topic of the shared branch is about. */
+export function parseShared(topic: string): SharedTopic | undefined {
+  const [branch, kind, ...rest] = parseTopic(topic) ?? [];
+  if (branch !== 'shared') return undefined;
+  if ((kind === 'cluster' || kind === 'digest') && rest.length === 0) return { kind };
+  if (kind === 'services' && rest.length === 2) {
+    return { kind: 'service', namespace: rest[0] as string, name: rest[1] as string };
+  }
+  if (kind === 'nodes' && rest.length === 1) return { kind: 'node', name: rest[0] as string };
+  return undefined;
 }
 
 /** May this node publish there? Only its own upward topics. */

@@ -17,11 +17,17 @@ export interface Strategy {
   prepareForStatusUpdate?(object: JsonObject, old: JsonObject, now: number): void;
   /** Every violated rule, in Kubernetes' order and wording. */
   validate?(object: JsonObject): FieldError[];
-  /** Rules about the change (immutable fields). The pipeline runs `validate` on the new object as well. */
+  /**
+   * Rules about the change (immutable fields). The pipeline runs `validate` on the new object first; `validatesUpdates`
+   * false says that validateUpdate covers it (pods, whose stored fields need not satisfy today's rules).
+   */
+  readonly validatesUpdates?: boolean;
   validateUpdate?(object: JsonObject, old: JsonObject): FieldError[];
   validateStatusUpdate?(object: JsonObject, old: JsonObject): FieldError[];
   /** Deprecation and pitfall warnings for the Warning header. */
   warnings?(object: JsonObject, old: JsonObject | undefined): string[];
+  /** For field selectors of custom conversions, whose error is worded differently. */
+  readonly fieldLabelError?: (field: string) => string;
   /** Fields that a field selector may name besides metadata.name and metadata.namespace, with their values. */
   readonly selectableFields?: Readonly<Record<string, (object: JsonObject) => string>>;
   /** Table cells of a row, in the order of data/table-columns.json; absent: name and age (and what the columns say). */
@@ -34,8 +40,13 @@ export interface Strategy {
   readonly hasGeneration?: boolean;
   /** How names are checked: default is a DNS subdomain. */
   readonly nameRule?: 'dns-subdomain' | 'dns-label' | 'dns-1035-label' | 'path-segment';
-  /** Grace period in seconds for a delete without one; undefined: deleted at once. Pods only, in Kubernetes. */
-  gracePeriod?(object: JsonObject): number | undefined;
+  /**
+   * Grace period in seconds for a delete that asked for `requested` (or nothing); absent or undefined: deleted at once.
+   * Pods only, in Kubernetes.
+   */
+  gracePeriod?(object: JsonObject, requested: number | undefined): number | undefined;
+  /** A DELETE answers with the last state of the object instead of a Status. */
+  readonly returnsDeleted?: boolean;
   /** Durability of a write of the main resource (default durable). Status writes are always coalesced. */
   readonly durability?: 'durable' | 'coalesced' | 'volatile';
 }

@@ -1,0 +1,2 @@
+export function ensureDependencies(say: (line: string) => void): void;
+export function pinnedNode(): string;

@@ -1,0 +1,273 @@
+import type { ConfigMap, Pod, Secret } from '../api/types/core-v1.ts';
+import { sameJson } from '../lib/equal.ts';
+import type { Logger } from '../lib/logger.ts';
+import type {
+  ClusterInfo,
+  DesiredDigest,
+  SharedDigest,
+  SharedNode,
+  SharedService,
+} from '../wire/messages.ts';
+import { parseDesired, parseShared } from '../wire/topics.ts';
+import { type MessageKind, type Messages, parseMessage } from '../wire/validate.ts';
+import type { Journal, JournalKind } from './journal.ts';
+import type { DesiredChange, DesiredState } from './ports.ts';
+
+const CLUSTER = 'cluster';
+const COMPLETE = 'desiredComplete';
+
+/** What the desired state needs of a journal; the simulation gives it one in memory. */
+export type DesiredJournal = Pick<Journal, 'take' | 'fact' | 'put' | 'delete'>;
+
+/**
+ * DesiredState from the retained messages of the server and, before any came, from the journal. A message that repeats
+ * what is known (every reconnect brings the whole picture again) changes nothing, wakes nobody and is not written.
+ */
+export class DesiredStore implements DesiredState {
+  private readonly node: string;
+  private readonly journal: DesiredJournal;
+  private readonly logger: Logger;
+  private readonly podsByUid = new Map<string, Pod>();
+  /** By digest key: `configmaps/<ns>/<name>`, `secrets/<ns>/<name>`. */
+  private readonly configs = new Map<string, ConfigMap | Secret>();
+  private readonly servicesByName = new Map<string, SharedService>();
+  private readonly nodesByName = new Map<string, SharedNode>();
+  private readonly listeners: ((change: DesiredChange) => void)[] = [];
+  private clusterInfo: ClusterInfo | undefined;
+  private digest: DesiredDigest | undefined;
+  private sharedDigest: SharedDigest | undefined;
+  private known = false;
+
+  constructor(options: { node: string; journal: DesiredJournal; logger: Logger }) {
+    this.node = options.node;
+    this.journal = options.journal;
+    this.logger = options.logger;
+  }
+
+  /** Takes over what the journal holds; before messages are handled. */
+  load(): void {
+    fill(this.podsByUid, this.journal.take<Pod>('pod'));
+    fill(this.configs, this.journal.take<ConfigMap>('config'));
+    fill(this.configs, this.journal.take<Secret>('secret'));
+    fill(this.servicesByName, this.journal.take<SharedService>('service'));
+    fill(this.nodesByName, this.journal.take<SharedNode>('node'));
+    this.clusterInfo = this.journal.fact<ClusterInfo>(CLUSTER);
+    this.known = this.journal.fact<number>(COMPLETE) === 1;
+  }
+
+  pods(): readonly Pod[] {
+    return [...this.podsByUid.values()];
+  }
+
+  pod(uid: string): Pod | undefined {
+    return this.podsByUid.get(uid);
+  }
+
+  configMap(namespace: string, name: string): ConfigMap | undefined {
+    return this.configs.get(`configmaps/${namespace}/${name}`) as ConfigMap | undefined;
+  }
+
+  secret(namespace: string, name: string): Secret | undefined {
+    return this.configs.get(`secrets/${namespace}/${name}`) as Secret | undefined;
+  }
+
+  services(): readonly SharedService[] {
+    return [...this.servicesByName.values()];
+  }
+
+  nodes(): readonly SharedNode[] {
+    return [...this.nodesByName.values()];
+  }
+
+  cluster(): ClusterInfo | undefined {
+    return this.clusterInfo;
+  }
+
+  get complete(): boolean {
+    return this.known;
+  }
+
+  onChange(listener: (change: DesiredChange) => void): void {
+    this.listeners.push(listener);
+  }
+
+  /** What the last digests list and has not come: if it stays so, a message was lost, and all is to be asked for again. */
+  missing(): string[] {
+    const missing: string[] = [];
+    for (const uid of Object.keys(this.digest?.pods ?? {}))
+      if (!this.podsByUid.has(uid)) missing.push(`pods/${uid}`);
+    for (const key of Object.keys(this.digest?.configs ?? {})) if (!this.configs.has(key)) missing.push(key);
+    for (const key of this.sharedDigest?.services ?? []) {
+      if (!this.servicesByName.has(key)) missing.push(`services/${key}`);
+    }
+    for (const name of this.sharedDigest?.nodes ?? [])
+      if (!this.nodesByName.has(name)) missing.push(`nodes/${name}`);
+    return missing;
+  }
+
+  /** A message below `desired/`. */
+  handleDesired(topic: string, payload: string): void {
+    const subject = parseDesired(this.node, topic);
+    if (!subject) return;
+    if (subject.kind === 'digest') {
+      const message = payload === '' ? undefined : this.parse('DesiredDigest', topic, payload);
+      if (message) this.applyDigest(message);
+    } else if (subject.kind === 'pod') {
+      if (payload === '') this.deletePod(subject.uid);
+      else {
+        const message = this.parse('DesiredPod', topic, payload);
+        if (message) this.putPod(subject.uid, message.pod);
+      }
+    } else {
+      const key = `${subject.kind}/${subject.namespace}/${subject.name}`;
+      if (payload === '') this.deleteConfig(key);
+      else {
+        const message = this.parse('DesiredConfig', topic, payload);
+        if (message) this.putConfig(key, message.object);
+      }
+    }
+  }
+
+  /** A message of the shared branch. */
+  handleShared(topic: string, payload: string): void {
+    const subject = parseShared(topic);
+    if (!subject) return;
+    switch (subject.kind) {
+      case 'cluster': {
+        const message = payload === '' ? undefined : this.parse('ClusterInfo', topic, payload);
+        if (!message || sameJson(message, this.clusterInfo)) return;
+        this.clusterInfo = message;
+        this.journal.put('fact', CLUSTER, message);
+        this.changed({ kind: 'network' });
+        return;
+      }
+      case 'service': {
+        const key = `${subject.namespace}/${subject.name}`;
+        const message = payload === '' ? undefined : this.parse('SharedService', topic, payload);
+        if (payload === '' || message) this.network(this.servicesByName, 'service', key, message);
+        return;
+      }
+      case 'node': {
+        const message = payload === '' ? undefined : this.parse('SharedNode', topic, payload);
+        if (payload === '' || message) this.network(this.nodesByName, 'node', subject.name, message);
+        return;
+      }
+      case 'digest': {
+        const message = payload === '' ? undefined : this.parse('SharedDigest', topic, payload);
+        if (message) this.applySharedDigest(message);
+        return;
+      }
+    }
+  }
+
+  private applyDigest(digest: DesiredDigest): void {
+    this.digest = digest;
+    for (const uid of [...this.podsByUid.keys()]) if (!Object.hasOwn(digest.pods, uid)) this.deletePod(uid);
+    for (const key of [...this.configs.keys()])
+      if (!Object.hasOwn(digest.configs, key)) this.deleteConfig(key);
+    if (this.known) return;
+    this.known = true;
+    this.journal.put('fact', COMPLETE, 1);
+    // Whoever waited to remove orphans may look again.
+    this.changed({ kind: 'network' });
+  }
+
+  private applySharedDigest(digest: SharedDigest): void {
+    this.sharedDigest = digest;
+    const services = new Set(digest.services);
+    const nodes = new Set(digest.nodes);
+    for (const key of [...this.servicesByName.keys()]) {
+      if (!services.has(key)) this.network(this.servicesByName, 'service', key, undefined);
+    }
+    for (const name of [...this.nodesByName.keys()]) {
+      if (!nodes.has(name)) this.network(this.nodesByName, 'node', name, undefined);
+    }
+  }
+
+  private putPod(uid: string, pod: Pod): void {
+    if (pod.metadata.uid !== uid) {
+      this.logger.warn({ uid, pod: pod.metadata.name }, 'a pod came under another uid and is ignored');
+      return;
+    }
+    const held = this.podsByUid.get(uid);
+    if (held && sameJson(held, pod)) return;
+    this.podsByUid.set(uid, pod);
+    this.journal.put('pod', uid, pod);
+    this.changed({ kind: 'pod', uid });
+  }
+
+  private deletePod(uid: string): void {
+    if (!this.podsByUid.delete(uid)) return;
+    this.journal.delete('pod', uid);
+    this.changed({ kind: 'pod', uid });
+  }
+
+  private putConfig(key: string, object: ConfigMap | Secret): void {
+    const [kind, namespace, name] = key.split('/') as [string, string, string];
+    const wanted = kind === 'secrets' ? 'Secret' : 'ConfigMap';
+    if (object.kind !== wanted || object.metadata.namespace !== namespace || object.metadata.name !== name) {
+      this.logger.warn(
+        { key, kind: object.kind, name: object.metadata.name },
+        'an object came under another name',
+      );
+      return;
+    }
+    const held = this.configs.get(key);
+    if (held && sameJson(held, object)) return;
+    this.configs.set(key, object);
+    this.journal.put(journalKindOf(key), key, object);
+    this.changed({ kind: 'config', namespace, name });
+  }
+
+  private deleteConfig(key: string): void {
+    if (!this.configs.delete(key)) return;
+    this.journal.delete(journalKindOf(key), key);
+    const [, namespace, name] = key.split('/') as [string, string, string];
+    this.changed({ kind: 'config', namespace, name });
+  }
+
+  private network<T extends object>(
+    held: Map<string, T>,
+    kind: 'service' | 'node',
+    key: string,
+    value: T | undefined,
+  ): void {
+    if (value === undefined) {
+      if (!held.delete(key)) return;
+      this.journal.delete(kind, key);
+    } else {
+      if (sameJson(held.get(key), value)) return;
+      held.set(key, value);
+      this.journal.put(kind, key, value);
+    }
+    this.changed({ kind: 'network' });
+  }
+
+  private parse<K extends MessageKind>(kind: K, topic: string, payload: string): Messages[K] | undefined {
+    const parsed = parseMessage(kind, payload);
+    if (parsed.ok) return parsed.message;
+    this.logger.warn(
+      { topic, problem: parsed.problem, detail: parsed.detail },
+      'message of the server ignored (is the agent older than the server?)',
+    );
+    return undefined;
+  }
+
+  private changed(change: DesiredChange): void {
+    for (const listener of this.listeners) {
+      try {
+        listener(change);
+      } catch (error) {
+        this.logger.error({ err: error, change }, 'a listener of the desired state failed');
+      }
+    }
+  }
+}
+
+function journalKindOf(configKey: string): JournalKind {
+  return configKey.startsWith('secrets/') ? 'secret' : 'config';
+}
+
+function fill<T>(target: Map<string, T>, source: ReadonlyMap<string, T>): void {
+  for (const [key, value] of source) target.set(key, value);
+}

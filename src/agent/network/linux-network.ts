@@ -1,0 +1,35 @@
+import type { Clock } from '../../lib/clock.ts';
+import type { Logger } from '../../lib/logger.ts';
+import { type NetCommands, SystemNetCommands } from './commands.ts';
+import { ForwardRules } from './forward.ts';
+import { LinuxPodNetwork } from './pod-network.ts';
+import { NftServiceProxy } from './service-proxy.ts';
+import { NetTable } from './table.ts';
+
+/** The pod network and the Service proxy of this board, which share one nftables table. */
+export function createLinuxNetwork(options: {
+  nodeName: string;
+  clock: Clock;
+  logger: Logger;
+  commands?: NetCommands;
+  /** How long a pod waits for the node's pod CIDR. */
+  cidrDeadlineMs?: number;
+}): { network: LinuxPodNetwork; proxy: NftServiceProxy } {
+  const { clock, nodeName } = options;
+  const logger = options.logger.child({ part: 'network' });
+  const commands = options.commands ?? new SystemNetCommands();
+  const table = new NetTable({ commands, clock, logger, nodeName });
+  const forward = new ForwardRules(commands);
+  return {
+    network: new LinuxPodNetwork({
+      commands,
+      clock,
+      logger,
+      nodeName,
+      table,
+      forward,
+      ...(options.cidrDeadlineMs === undefined ? {} : { cidrDeadlineMs: options.cidrDeadlineMs }),
+    }),
+    proxy: new NftServiceProxy({ commands, logger, table }),
+  };
+}

@@ -1,0 +1,389 @@
+import type { Pod } from '../../api/types/core-v1.ts';
+import { ContainerConfigError } from '../containers/config-error.ts';
+import { environment } from '../containers/environment.ts';
+import { containerSpec, sandboxSpec } from '../containers/spec.ts';
+import { ImageError } from '../images/image-manager.ts';
+import { containersOf, identity, LABEL, type NamedContainer } from '../names.ts';
+import { type ContainerMount, type ContainerSpec, RuntimeError } from '../runtime.ts';
+import { VolumeError } from '../volumes/port.ts';
+import { IMAGE_BACKOFF, nextBackoff } from './backoff.ts';
+import type { PodFacts } from './facts.ts';
+import { latest, type ObservedPod } from './observe.ts';
+import { backoffKey } from './plan-containers.ts';
+import type { PodServices } from './services.ts';
+import { StepError } from './step-error.ts';
+import type { Step } from './steps.ts';
+
+/** The kubelet's least time between SIGTERM and SIGKILL. */
+const LEAST_STOP_SECONDS = 2;
+const RETRY = { retryMs: 1_000, longestMs: 30_000 };
+const CONTAINER_RETRY = { retryMs: 10_000, longestMs: 10_000 };
+const VOLUME_RETRY = { retryMs: 500, longestMs: 122_000 };
+const HOOK_TIMEOUT_MS = 10 * 60_000;
+
+type StepOf<Kind extends Step['kind']> = Extract<Step, { kind: Kind }>;
+
+/** The pod that steps are about: `pod` is undefined when only the engine knows of it. */
+export interface PodSubject {
+  uid: string;
+  pod: Pod | undefined;
+  facts: PodFacts;
+  observed: () => ObservedPod;
+}
+
+/**
+ * Carries out one step of a plan. What it changes is visible in the view and the facts when it resolves. Throws StepError
+ * with what status and events say; connection failures pass through (the view watches the engine's health).
+ */
+export async function execute(step: Step, subject: PodSubject, services: PodServices): Promise<void> {
+  switch (step.kind) {
+    case 'StopContainer':
+      return await stopContainer(step, subject, services);
+    case 'RemoveContainer':
+      return await removeContainer(step, subject, services);
+    case 'RemoveSandbox':
+      return await removeSandbox(step, services);
+    case 'DetachNetwork':
+      return await detachNetwork(subject, services);
+    case 'TeardownVolumes':
+      return await teardown(subject, services);
+    default: {
+      const { pod } = subject;
+      if (!pod) throw new Error(`${step.kind} needs the pod`);
+      return await executeStart(step, pod, subject, services);
+    }
+  }
+}
+
+async function executeStart(step: Step, pod: Pod, subject: PodSubject, services: PodServices): Promise<void> {
+  switch (step.kind) {
+    case 'PrepareVolumes':
+      return await prepareVolumes(pod, subject, services);
+    case 'PullImage':
+      return await pullImage(step, pod, subject, services);
+    case 'CreateSandbox':
+      return await sandboxStep(pod, services, () => createSandbox(step, pod, services));
+    case 'StartSandbox':
+      return await sandboxStep(pod, services, async () => {
+        try {
+          await services.startLimiter.run(() => services.runtime.start(step.id));
+        } finally {
+          await services.view.look(step.id);
+        }
+      });
+    case 'AttachNetwork':
+      return await sandboxStep(pod, services, () => attachNetwork(step, pod, subject, services));
+    case 'CreateContainer':
+      return await createContainer(step, pod, subject, services);
+    case 'StartContainer':
+      return await startContainer(step, pod, subject, services);
+    default:
+      throw new Error(`unknown step ${step.kind}`);
+  }
+}
+
+async function prepareVolumes(pod: Pod, { facts }: PodSubject, services: PodServices): Promise<void> {
+  // Before anything is made: what fails half-way has to be torn down too.
+  facts.volumesReleased = false;
+  try {
+    await services.files.prepare(pod);
+    await services.volumes.prepare(pod);
+    facts.volumesReady = true;
+  } catch (error) {
+    const text = (error as Error).message;
+    const message =
+      error instanceof VolumeError ? `MountVolume.SetUp failed for volume "${error.volume}" : ${text}` : text;
+    services.events.pod(pod, 'Warning', 'FailedMount', message);
+    throw new StepError({ reason: 'FailedMount', message, ...VOLUME_RETRY });
+  }
+}
+
+async function pullImage(
+  step: StepOf<'PullImage'>,
+  pod: Pod,
+  subject: PodSubject,
+  services: PodServices,
+): Promise<void> {
+  const named = find(pod, step.container);
+  const written = named.container.image ?? '';
+  const ranBefore = latest(subject.observed(), step.container)?.image === written;
+  try {
+    const image = await services.images.ensure(pod, named, ranBefore);
+    const digest = image.repoDigests[0];
+    services.imageNames.set(image.id, digest ? `docker-pullable://${digest}` : `docker://${image.id}`);
+    subject.facts.images.set(step.container, { attempt: step.attempt, imageId: image.id, user: image.user });
+  } catch (error) {
+    if (!(error instanceof ImageError)) throw error;
+    services.events.container(pod, named, 'Warning', 'Failed', `Error: ${error.reason}`);
+    const pulls = error.reason === 'ErrImagePull';
+    throw new StepError({
+      reason: error.reason,
+      message: error.message,
+      retryMs: IMAGE_BACKOFF.initialMs,
+      longestMs: pulls ? IMAGE_BACKOFF.maxMs : IMAGE_BACKOFF.initialMs,
+    });
+  }
+}
+
+/** Everything up to the network is, for those who look at the pod, the making of its sandbox. */
+async function sandboxStep(pod: Pod, services: PodServices, work: () => Promise<void>): Promise<void> {
+  try {
+    await work();
+  } catch (error) {
+    if (isAway(error)) throw error;
+    const message = `Failed to create pod sandbox: ${(error as Error).message}`;
+    services.events.pod(pod, 'Warning', 'FailedCreatePodSandBox', message);
+    throw new StepError({ reason: 'FailedCreatePodSandBox', message, ...RETRY });
+  }
+}
+
+async function createSandbox(step: StepOf<'CreateSandbox'>, pod: Pod, services: PodServices): Promise<void> {
+  if (step.changed) {
+    services.events.pod(
+      pod,
+      'Normal',
+      'SandboxChanged',
+      'Pod sandbox changed, it will be killed and re-created.',
+    );
+  }
+  const spec = sandboxSpec(pod, step.attempt, services.sandboxImage.reference, services.clusterDomain());
+  try {
+    await create(spec, '', services);
+  } catch (error) {
+    if (!(error instanceof RuntimeError) || error.code !== 'ImageNotFound') throw error;
+    // Somebody has cleaned up the engine's images.
+    await services.sandboxImage.ensure();
+    await create(spec, '', services);
+  }
+}
+
+async function attachNetwork(
+  step: StepOf<'AttachNetwork'>,
+  pod: Pod,
+  { facts, uid }: PodSubject,
+  services: PodServices,
+): Promise<void> {
+  facts.networkReleased = false;
+  const ips = pod.spec?.hostNetwork
+    ? [...services.node().ips]
+    : (await services.network.attach(pod, step.pid)).ips;
+  await Promise.all([
+    services.files.writeHosts(pod, ips),
+    services.files.saveNetwork(uid, { sandboxId: step.sandboxId, ips }),
+  ]);
+  facts.network = { sandboxId: step.sandboxId, ips };
+}
+
+async function createContainer(
+  step: StepOf<'CreateContainer'>,
+  pod: Pod,
+  subject: PodSubject,
+  services: PodServices,
+): Promise<void> {
+  const { facts, uid } = subject;
+  const named = find(pod, step.container);
+  try {
+    const spec = await buildSpec(step, pod, named, subject, services);
+    const image = facts.images.get(step.container);
+    await create(spec, image?.imageId ?? '', services);
+  } catch (error) {
+    if (isAway(error)) throw error;
+    const config = error instanceof ContainerConfigError || error instanceof VolumeError;
+    const message = (error as Error).message;
+    services.events.container(pod, named, 'Warning', 'Failed', `Error: ${message}`);
+    throw new StepError({
+      reason: config ? 'CreateContainerConfigError' : 'CreateContainerError',
+      message,
+      ...CONTAINER_RETRY,
+    });
+  }
+  services.events.container(pod, named, 'Normal', 'Created', 'Container created');
+  if (step.restarts) {
+    const key = backoffKey(named.container);
+    const now = services.clock.monotonic();
+    const previous = subject.observed().containers.get(step.container)?.[1];
+    const endedAt = (previous && facts.ended.get(previous.id)) ?? now;
+    facts.backoff.set(key, nextBackoff(facts.backoff.get(key), endedAt, now));
+  }
+  const created = latest(subject.observed(), step.container);
+  if (created) {
+    // Nobody waits for a log link, and a pod runs without it.
+    services.files.linkLogs(pod, step.container, step.attempt, created.id).catch((error: Error) => {
+      services.logger.warn({ pod: uid, container: step.container, error: error.message }, 'log link not made');
+    });
+  }
+}
+
+async function buildSpec(
+  step: StepOf<'CreateContainer'>,
+  pod: Pod,
+  named: NamedContainer,
+  { facts, uid, observed }: PodSubject,
+  services: PodServices,
+): Promise<ContainerSpec> {
+  const node = services.node();
+  const env = environment(pod, named.container, services.desired, {
+    hostIPs: node.ips,
+    podIPs: facts.network?.ips ?? [],
+    allocatable: node.allocatable,
+  });
+  const mounts = await services.volumes.mounts(pod, named.container, env);
+  const { hosts, resolvConf } = services.files.paths(uid);
+  const addOwn = (hostPath: string, containerPath: string): void => {
+    // A volume that the pod mounts there itself comes first.
+    if (!mounts.some((mount) => mount.containerPath === containerPath)) {
+      mounts.push({ hostPath, containerPath, readOnly: false } satisfies ContainerMount);
+    }
+  };
+  addOwn(hosts, '/etc/hosts');
+  addOwn(resolvConf, '/etc/resolv.conf');
+  const terminationLog = await services.files.createTerminationLog(uid, step.container, step.attempt);
+  addOwn(terminationLog, named.container.terminationMessagePath ?? '/dev/termination-log');
+  const target = (named.container as { targetContainerName?: string }).targetContainerName;
+  const targetId = target ? latest(observed(), target)?.id : undefined;
+  if (target && !targetId) throw new ContainerConfigError(`unable to find target container ${target}`);
+  return containerSpec({
+    pod,
+    named,
+    attempt: step.attempt,
+    sandboxId: step.sandboxId,
+    env,
+    mounts,
+    imageUser: facts.images.get(step.container)?.user ?? '',
+    memoryCapacityBytes: node.memoryCapacityBytes,
+    logPath: services.files.logPath(pod, step.container, step.attempt),
+    ...(targetId ? { targetId } : {}),
+  });
+}
+
+/** Makes a container and puts it into the view, without asking the engine for what is known. */
+async function create(wanted: ContainerSpec, imageId: string, services: PodServices): Promise<void> {
+  const spec = { ...wanted, oomScoreAdj: Math.max(wanted.oomScoreAdj, services.node().oomScoreFloor) };
+  const id = await services.startLimiter.run(() => services.runtime.create(spec)).catch(async (error) => {
+    // An earlier call may have made it after all: look, and the next plan goes on from there.
+    if (error instanceof RuntimeError && error.code === 'NameConflict') await services.view.resync();
+    throw error;
+  });
+  services.view.put({
+    id,
+    name: spec.name,
+    labels: spec.labels,
+    image: spec.image,
+    imageId,
+    state: 'created',
+    createdAt: services.clock.now(),
+  });
+}
+
+async function startContainer(
+  step: StepOf<'StartContainer'>,
+  pod: Pod,
+  subject: PodSubject,
+  services: PodServices,
+): Promise<void> {
+  const named = find(pod, step.container);
+  try {
+    await services.startLimiter.run(() => services.runtime.start(step.id));
+  } catch (error) {
+    if (isAway(error)) throw error;
+    await services.view.look(step.id);
+    const text = (error as Error).message;
+    const quoted = `failed to start container "${step.id}": Error response from daemon: ${text}`;
+    // The id would make every attempt's event a new one.
+    services.events.container(pod, named, 'Warning', 'Failed', `Error: ${quoted.replaceAll(step.id, step.container)}`);
+    throw new StepError({ reason: 'RunContainerError', message: quoted, ...CONTAINER_RETRY });
+  }
+  services.events.container(pod, named, 'Normal', 'Started', 'Container started');
+  await services.view.look(step.id);
+  const hook = named.container.lifecycle?.postStart;
+  if (!hook) return;
+  try {
+    await services.handlers.hook(hook, where(pod, named, step.id, subject), HOOK_TIMEOUT_MS);
+  } catch (error) {
+    services.events.container(pod, named, 'Warning', 'FailedPostStartHook', 'PostStartHook failed');
+    services.events.container(pod, named, 'Normal', 'Killing', 'FailedPostStartHook');
+    await services.runtime.stop(step.id, pod.spec?.terminationGracePeriodSeconds ?? 30);
+    await services.view.look(step.id);
+    throw new StepError({ reason: 'PostStartHookError', message: (error as Error).message, ...CONTAINER_RETRY });
+  }
+}
+
+async function stopContainer(
+  step: StepOf<'StopContainer'>,
+  subject: PodSubject,
+  services: PodServices,
+): Promise<void> {
+  const { pod } = subject;
+  const named = pod && containersOf(pod).find(({ container }) => container.name === step.container);
+  if (pod && named) services.events.container(pod, named, 'Normal', 'Killing', step.message);
+  const left = (): number => step.deadline - services.clock.monotonic();
+  if (step.preStop && pod && named && left() > 0) {
+    await services.handlers.hook(step.preStop, where(pod, named, step.id, subject), left()).catch(() => {
+      services.events.container(pod, named, 'Warning', 'FailedPreStopHook', 'PreStopHook failed');
+    });
+  }
+  const grace = Math.max(LEAST_STOP_SECONDS, Math.ceil(left() / 1000));
+  await services.runtime.stop(step.id, grace);
+  await services.view.look(step.id);
+}
+
+async function removeContainer(
+  step: StepOf<'RemoveContainer'>,
+  subject: PodSubject,
+  services: PodServices,
+): Promise<void> {
+  const container = services.view.container(step.id);
+  await services.runtime.remove(step.id);
+  services.view.forget(step.id);
+  subject.facts.ended.delete(step.id);
+  subject.facts.failures.delete(`StartContainer/${step.id}`);
+  if (container) {
+    const { labels } = container;
+    await services.files.unlinkLogs(
+      identityOf(labels),
+      step.container,
+      Number(labels[LABEL.restartCount] ?? 0),
+      step.id,
+    );
+  }
+}
+
+async function removeSandbox(step: StepOf<'RemoveSandbox'>, services: PodServices): Promise<void> {
+  // The sandbox does nothing: killing it loses nothing, and removing it by force is one call.
+  await services.runtime.remove(step.id);
+  services.view.forget(step.id);
+}
+
+async function detachNetwork({ uid, facts }: PodSubject, services: PodServices): Promise<void> {
+  await services.network.detach(uid);
+  facts.network = undefined;
+  facts.networkReleased = true;
+}
+
+async function teardown({ uid, facts }: PodSubject, services: PodServices): Promise<void> {
+  facts.volumesReady = false;
+  await services.volumes.teardown(uid);
+  facts.volumesReleased = true;
+}
+
+function find(pod: Pod, name: string): NamedContainer {
+  const named = containersOf(pod).find(({ container }) => container.name === name);
+  if (!named) throw new Error(`pod ${identity(pod).name} has no container ${name}`);
+  return named;
+}
+
+function where(pod: Pod, { container }: NamedContainer, containerId: string, { facts }: PodSubject) {
+  return { pod, container, containerId, podIP: facts.network?.ips[0] };
+}
+
+function identityOf(labels: Record<string, string>): { namespace: string; name: string; uid: string } {
+  return {
+    namespace: labels[LABEL.podNamespace] ?? '',
+    name: labels[LABEL.podName] ?? '',
+    uid: labels[LABEL.podUid] ?? '',
+  };
+}
+
+function isAway(error: unknown): boolean {
+  return error instanceof RuntimeError && error.code === 'Unavailable';
+}

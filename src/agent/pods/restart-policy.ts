@@ -1,0 +1,34 @@
+import type { Pod } from '../../api/types/core-v1.ts';
+import type { NamedContainer } from '../names.ts';
+import type { ObservedInstance } from './observe.ts';
+
+export type RestartPolicy = 'Always' | 'OnFailure' | 'Never';
+
+/** The policy of one container: its own (container level) before the pod's. */
+export function restartPolicyOf(pod: Pod, { role, container }: NamedContainer): RestartPolicy {
+  if (role === 'ephemeral') return 'Never';
+  if (role === 'sidecar') return 'Always';
+  const policy = container.restartPolicy ?? pod.spec?.restartPolicy ?? 'Always';
+  if (policy === 'Never' || policy === 'OnFailure') return policy;
+  // An init container of a pod that always restarts is run again only until it succeeds.
+  return role === 'init' ? 'OnFailure' : 'Always';
+}
+
+/** Is an ended container run again? restartPolicyRules come first, in order; then the policy. */
+export function shouldRestart(pod: Pod, named: NamedContainer, instance: ObservedInstance): boolean {
+  const exitCode = instance.exitCode ?? 0;
+  for (const rule of named.container.restartPolicyRules ?? []) {
+    const { operator, values = [] } = rule.exitCodes ?? { operator: '' };
+    const listed = values.includes(exitCode);
+    const matches = operator === 'In' ? listed : operator === 'NotIn' && !listed;
+    if (matches && rule.action === 'Restart') return true;
+  }
+  switch (restartPolicyOf(pod, named)) {
+    case 'Always':
+      return true;
+    case 'OnFailure':
+      return exitCode !== 0;
+    case 'Never':
+      return false;
+  }
+}

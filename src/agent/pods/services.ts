@@ -1,0 +1,52 @@
+import type { Clock } from '../../lib/clock.ts';
+import type { Logger } from '../../lib/logger.ts';
+import type { ImageManager } from '../images/image-manager.ts';
+import type { Limiter } from '../limiter.ts';
+import type { DesiredState, PodNetwork, Reporter } from '../ports.ts';
+import type { ContainerRuntime } from '../runtime.ts';
+import type { PodVolumes } from '../volumes/port.ts';
+import type { ContainerView } from './container-view.ts';
+import type { PodFiles } from './files.ts';
+import type { Handlers } from './handlers.ts';
+import type { PodEvents } from './pod-events.ts';
+
+/** What this node is, as far as its pods' containers depend on it. */
+export interface NodeContext {
+  name: string;
+  /** InternalIPs, the first is status.hostIP. */
+  ips: readonly string[];
+  memoryCapacityBytes: number;
+  /** Quantities by resource name. */
+  allocatable: Readonly<Record<string, string>>;
+  /** No container can be given an oom_score_adj below this (see oom-floor.ts). */
+  oomScoreFloor: number;
+}
+
+/** The sandbox image: carried in the bundle, imported when the engine does not have it. */
+export interface SandboxImage {
+  readonly reference: string;
+  ensure(): Promise<void>;
+}
+
+/** What all pod workers share. */
+export interface PodServices {
+  clock: Clock;
+  logger: Logger;
+  runtime: ContainerRuntime;
+  view: ContainerView;
+  network: PodNetwork;
+  volumes: PodVolumes;
+  files: PodFiles;
+  images: ImageManager;
+  handlers: Handlers;
+  events: PodEvents;
+  reporter: Reporter;
+  desired: DesiredState;
+  sandboxImage: SandboxImage;
+  node: () => NodeContext;
+  clusterDomain: () => string;
+  /** Creates and starts under way on this board at once. */
+  startLimiter: Limiter;
+  /** Image id -> imageID as a status tells it. */
+  imageNames: Map<string, string>;
+}

@@ -1,0 +1,346 @@
+import type { Pod, PodStatus } from '../../api/types/core-v1.ts';
+import type { Timer } from '../../lib/clock.ts';
+import { sameJson } from '../../lib/equal.ts';
+import { containersOf, type NamedContainer } from '../names.ts';
+import { RuntimeError } from '../runtime.ts';
+import { execute } from './execute.ts';
+import { newFacts, type PodFacts } from './facts.ts';
+import { latest, type ObservedInstance, type ObservedPod } from './observe.ts';
+import { type Plan, plan, workIsDone } from './plan.ts';
+import { ProbeRunner } from './probe-runner.ts';
+import type { PodServices } from './services.ts';
+import { computeStatus } from './status.ts';
+import { StepError } from './step-error.ts';
+import { keyOf, type Step } from './steps.ts';
+import { lastWords } from './termination-message.ts';
+
+/** Tokens are renewed well before they end, and files of the downward API follow their pod. */
+const CONTENT_REFRESH_MS = 60_000;
+const GENERAL_RETRY = { retryMs: 1_000, longestMs: 30_000 };
+
+/**
+ * One pod's life on this node: observe, compute the status, plan, execute, again; until nothing is left to do.
+ *
+ * Invariants:
+ * - planning is serial: one pass at a time, and every change makes one more pass;
+ * - a step under way is never started twice; steps of one plan run beside each other;
+ * - nothing here waits for another pod (creates and starts are only counted out by the node's limiter).
+ */
+export class PodWorker {
+  readonly uid: string;
+  private readonly services: PodServices;
+  private readonly onGone: (uid: string) => void;
+  private readonly facts: PodFacts = newFacts();
+  private readonly probes: ProbeRunner;
+  private readonly messages = new Map<string, string>();
+  private pod: Pod | undefined;
+  private orphan = false;
+  private previous: PodStatus | undefined;
+  private final: PodStatus | undefined;
+  private waiting: Plan['waiting'] = new Map();
+  private timer: Timer | undefined;
+  private refreshTimer: Timer | undefined;
+  private deadlineTimer: Timer | undefined;
+  private dirty = false;
+  private passing: Promise<void> | undefined;
+  private stopped = false;
+
+  constructor(options: {
+    uid: string;
+    services: PodServices;
+    /** Nothing of the pod is left, and the server was told if it has to know. */
+    onGone: (uid: string) => void;
+    /** Adopted from an earlier life of the agent. */
+    network?: { sandboxId: string; ips: string[] };
+  }) {
+    this.uid = options.uid;
+    this.services = options.services;
+    this.onGone = options.onGone;
+    this.facts.network = options.network;
+    this.probes = new ProbeRunner({
+      clock: options.services.clock,
+      handlers: options.services.handlers,
+      events: options.services.events,
+      results: this.facts.probes,
+      onChange: () => this.wake(),
+    });
+  }
+
+  /** The pod as desired now; undefined when it is desired no more: what runs of it is ended, and nobody is told. */
+  update(pod: Pod | undefined): void {
+    const before = this.pod;
+    this.orphan = pod === undefined;
+    if (pod) {
+      this.pod = pod;
+      if (!before) this.begin(pod);
+      if (before && before.metadata.resourceVersion !== pod.metadata.resourceVersion) this.configChanged();
+    }
+    if (pod?.metadata.deletionTimestamp !== undefined || this.orphan) {
+      this.facts.terminatingSince ??= this.services.clock.monotonic();
+    }
+    this.wake();
+  }
+
+  get current(): Pod | undefined {
+    return this.pod;
+  }
+
+  /** A ConfigMap or Secret has changed: volumes are brought up to date, and what failed for want of it is tried again. */
+  configChanged(): void {
+    this.facts.volumesReady = false;
+    for (const [key, failure] of this.facts.failures) {
+      if (key === 'PrepareVolumes' || key.startsWith('CreateContainer/')) failure.retryAt = 0;
+    }
+    this.wake();
+  }
+
+  /** Look again, soon. */
+  wake(): void {
+    if (this.stopped) return;
+    this.dirty = true;
+    this.passing ??= Promise.resolve().then(() => this.passes());
+  }
+
+  /** Leaves the pod as it is. */
+  async stop(): Promise<void> {
+    this.stopped = true;
+    this.timer?.cancel();
+    this.refreshTimer?.cancel();
+    this.deadlineTimer?.cancel();
+    this.probes.stop();
+    await this.passing;
+  }
+
+  /** The last status that was computed. */
+  get status(): PodStatus | undefined {
+    return this.final ?? this.previous;
+  }
+
+  private begin(pod: Pod): void {
+    const stored = pod.status;
+    // A status that a kubelet has never written has no start time.
+    if (stored?.startTime) this.previous = stored;
+    if (stored?.phase === 'Succeeded' || stored?.phase === 'Failed') this.facts.terminal = true;
+    const observed = this.services.view.pod(this.uid);
+    const statuses = [...(stored?.initContainerStatuses ?? []), ...(stored?.containerStatuses ?? [])];
+    for (const { name, containerID, restartCount, state } of statuses) {
+      if (containerID && !latest(observed, name)) this.facts.restartCounts.set(name, restartCount + 1);
+      if (containerID && state?.terminated?.message) {
+        this.messages.set(containerID.replace('docker://', ''), state.terminated.message);
+      }
+    }
+    const changing = (pod.spec?.volumes ?? []).some(({ projected, downwardAPI }) => projected || downwardAPI);
+    if (changing) {
+      this.refreshTimer = this.services.clock.every(CONTENT_REFRESH_MS, () => {
+        this.facts.volumesReady = false;
+        this.wake();
+      });
+    }
+  }
+
+  private async passes(): Promise<void> {
+    try {
+      while (this.dirty && !this.stopped) {
+        this.dirty = false;
+        await this.pass();
+      }
+    } catch (error) {
+      this.services.logger.error({ pod: this.uid, error: (error as Error).stack }, 'pod worker failed; it goes on');
+      this.timer?.cancel();
+      this.timer = this.services.clock.after(GENERAL_RETRY.retryMs, () => this.wake());
+    } finally {
+      this.passing = undefined;
+      // Woken between the last look at `dirty` and here.
+      if (this.dirty && !this.stopped) this.wake();
+    }
+  }
+
+  private async pass(): Promise<void> {
+    const { view, clock } = this.services;
+    // Without the engine nothing is known: statuses stay as they are, and the node's condition tells the rest.
+    if (!view.available) return;
+    const observed = view.pod(this.uid);
+    await this.learn(observed);
+    this.syncProbes(observed);
+    this.report(observed);
+    const now = clock.monotonic();
+    const next = plan({ pod: this.pod, orphan: this.orphan, observed, facts: this.facts, now });
+    this.tell(next);
+    if (!sameWaiting(this.waiting, next.waiting)) {
+      this.waiting = next.waiting;
+      this.report(observed);
+    }
+    if (next.terminated && this.pod && !this.orphan && this.facts.terminatingSince !== undefined) {
+      this.final ??= this.compute(this.pod, observed, true);
+    }
+    if (next.finished) {
+      this.finish();
+      return;
+    }
+    this.timer?.cancel();
+    if (next.wakeAt !== undefined) {
+      this.timer = clock.after(Math.max(1, next.wakeAt - now), () => this.wake());
+    }
+    for (const step of next.steps) this.startStep(step);
+  }
+
+  /** What has ended, and what it said last; whether the pod's work is done. */
+  private async learn(observed: ObservedPod): Promise<void> {
+    const { clock } = this.services;
+    const live = new Set<string>();
+    for (const instances of observed.containers.values()) {
+      for (const instance of instances) {
+        live.add(instance.id);
+        if (instance.state !== 'exited') continue;
+        if (!this.facts.ended.has(instance.id)) {
+          // The wall clock may have jumped: an end in the future is an end just now.
+          const ago = Math.max(0, clock.now() - (instance.finishedAt ?? clock.now()));
+          this.facts.ended.set(instance.id, clock.monotonic() - ago);
+        }
+        if (!this.messages.has(instance.id)) {
+          this.messages.set(instance.id, await lastWords(this.uid, instance, this.services));
+        }
+      }
+    }
+    for (const id of this.facts.ended.keys()) if (!live.has(id)) this.facts.ended.delete(id);
+    if (!this.pod || this.facts.killed) return;
+    if (this.facts.terminatingSince === undefined && workIsDone(this.pod, observed)) this.facts.terminal = true;
+    this.checkDeadline(this.pod);
+  }
+
+  private checkDeadline(pod: Pod): void {
+    const seconds = pod.spec?.activeDeadlineSeconds;
+    const startTime = this.previous?.startTime;
+    if (seconds === undefined || startTime === undefined || this.facts.terminal) return;
+    const left = Date.parse(startTime) + seconds * 1000 - this.services.clock.now();
+    this.deadlineTimer?.cancel();
+    if (left > 0) {
+      this.deadlineTimer = this.services.clock.after(left, () => this.wake());
+      return;
+    }
+    const message = 'Pod was active on the node longer than the specified deadline';
+    this.facts.killed = { reason: 'DeadlineExceeded', message };
+    this.services.events.pod(pod, 'Normal', 'DeadlineExceeded', message);
+  }
+
+  private syncProbes(observed: ObservedPod): void {
+    const { pod, facts } = this;
+    if (!pod) return;
+    const running: { named: NamedContainer; instance: ObservedInstance }[] = [];
+    for (const named of containersOf(pod)) {
+      if (named.role === 'ephemeral' || named.role === 'init') continue;
+      const instance = latest(observed, named.container.name);
+      if (instance?.state !== 'running' || facts.inFlight.has(`StartContainer/${instance.id}`)) continue;
+      running.push({ named, instance });
+    }
+    this.probes.sync(pod, running, {
+      podIP: facts.network?.ips[0],
+      terminating: facts.terminatingSince !== undefined,
+      before: (instance) => {
+        const status = [
+          ...(this.previous?.containerStatuses ?? []),
+          ...(this.previous?.initContainerStatuses ?? []),
+        ].find(({ containerID }) => containerID === `docker://${instance.id}`);
+        return status && { ready: status.ready, started: status.started ?? false };
+      },
+    });
+  }
+
+  private compute(pod: Pod, observed: ObservedPod, ended: boolean): PodStatus {
+    const { services, facts, waiting, previous, messages } = this;
+    return computeStatus({
+      pod,
+      observed,
+      facts,
+      waiting,
+      previous,
+      messages,
+      imageNames: services.imageNames,
+      node: services.node(),
+      ended,
+      now: services.clock.now(),
+    });
+  }
+
+  private report(observed: ObservedPod): void {
+    const { pod } = this;
+    // After the last status was computed containers are only being removed: that is no news.
+    if (!pod || this.orphan || this.final) return;
+    const status = this.compute(pod, observed, false);
+    if (this.previous && sameJson(this.previous, status)) return;
+    this.previous = status;
+    this.services.reporter.podStatus(pod, status);
+  }
+
+  /** Events of the states that a plan waits in, once for each time they begin. */
+  private tell(next: Plan): void {
+    const { pod } = this;
+    if (!pod) return;
+    for (const named of containersOf(pod)) {
+      const { name, image } = named.container;
+      const reason = next.waiting.get(name)?.reason;
+      if (reason === undefined || reason === this.waiting.get(name)?.reason) continue;
+      if (reason === 'CrashLoopBackOff') {
+        const { namespace, name: podName, uid } = { ...pod.metadata };
+        const message = `Back-off restarting failed container ${name} in pod ${podName}_${namespace}(${uid})`;
+        this.services.events.container(pod, named, 'Warning', 'BackOff', message);
+      } else if (reason === 'ImagePullBackOff') {
+        this.services.events.container(pod, named, 'Normal', 'BackOff', `Back-off pulling image "${image ?? ''}"`);
+        this.services.events.container(pod, named, 'Warning', 'Failed', 'Error: ImagePullBackOff');
+      }
+    }
+  }
+
+  private startStep(step: Step): void {
+    const key = keyOf(step);
+    this.facts.inFlight.set(key, step);
+    execute(step, { uid: this.uid, pod: this.pod, facts: this.facts, observed: () => this.services.view.pod(this.uid) }, this.services)
+      .then(
+        () => this.succeeded(step, key),
+        (error: Error) => this.failed(step, key, error),
+      )
+      .finally(() => {
+        this.facts.inFlight.delete(key);
+        this.wake();
+      });
+  }
+
+  private succeeded(step: Step, key: string): void {
+    // A sandbox that is made again and again but never starts is one failure that goes on.
+    if (step.kind !== 'CreateSandbox') this.facts.failures.delete(key);
+    if (step.kind === 'StartSandbox') this.facts.failures.delete('CreateSandbox');
+  }
+
+  private failed(step: Step, key: string, error: Error): void {
+    const away = error instanceof RuntimeError && error.code === 'Unavailable';
+    const known = error instanceof StepError ? error : undefined;
+    if (!known && !away) {
+      this.services.logger.warn({ pod: this.uid, step: key, error: error.message }, 'step failed');
+    }
+    const { retryMs, longestMs } = known ?? GENERAL_RETRY;
+    const now = this.services.clock.monotonic();
+    const keys = step.kind === 'StartSandbox' ? [key, 'CreateSandbox'] : [key];
+    for (const each of keys) {
+      const count = (this.facts.failures.get(each)?.count ?? 0) + 1;
+      const delay = away ? GENERAL_RETRY.retryMs : Math.min(retryMs * 2 ** Math.min(count - 1, 20), longestMs);
+      this.facts.failures.set(each, {
+        reason: known?.reason ?? step.kind,
+        message: error.message,
+        count,
+        failedAt: now,
+        retryAt: now + delay,
+      });
+    }
+  }
+
+  private finish(): void {
+    const { pod, final } = this;
+    void this.stop();
+    if (pod && final && !this.orphan) this.services.reporter.podGone(pod, final);
+    this.onGone(this.uid);
+  }
+}
+
+function sameWaiting(left: Plan['waiting'], right: Plan['waiting']): boolean {
+  return sameJson([...left], [...right]);
+}

@@ -1,0 +1,154 @@
+import { mkdir, readFile, statfs, writeFile } from 'node:fs/promises';
+import { cpus, networkInterfaces, release, totalmem } from 'node:os';
+import { join } from 'node:path';
+import type { Random } from '../lib/random.ts';
+import type { NodeFacts } from './ports.ts';
+
+/** Node's names of architectures to those of Go, which are Kubernetes'. */
+const ARCHITECTURES: Readonly<Record<string, string>> = {
+  x64: 'amd64',
+  arm64: 'arm64',
+  arm: 'arm',
+  ia32: '386',
+  riscv64: 'riscv64',
+  ppc64: 'ppc64le',
+  s390x: 's390x',
+  loong64: 'loong64',
+};
+
+const MAX_PODS = 110;
+const MIB = 1024 * 1024;
+/** kubelet's defaults for hard eviction: what below is not given to pods. */
+const EVICTION_MEMORY = 100 * MIB;
+const EVICTION_DISK = 0.1;
+
+export interface RegistrationOptions {
+  nodeName: string;
+  /** As given at the join; see readMachineId. */
+  machineId: string;
+  /** `v1.36.0+copepod.0.1.0`. */
+  version: string;
+  labels: Readonly<Record<string, string>>;
+  taints: NodeFacts['taints'];
+  /** `--node-ip`; else the address of the interface with the default route. */
+  nodeIP?: string;
+  /** The engine: `{name: 'docker', version: '20.10.24'}` and where it keeps its data. */
+  engine: () => Promise<{ name: string; version: string; dataDirectory: string }>;
+  /** The file system root, another in tests. */
+  root?: string;
+}
+
+/** Reads what the board is. Cheap files only; nothing of it changes often. */
+export async function nodeFacts(options: RegistrationOptions): Promise<NodeFacts> {
+  const root = options.root ?? '';
+  const read = (path: string): Promise<string> => readText(`${root}${path}`);
+  const [bootID, productUuid, serial, osRelease, routes, engine] = await Promise.all([
+    read('/proc/sys/kernel/random/boot_id'),
+    read('/sys/class/dmi/id/product_uuid'),
+    read('/proc/device-tree/serial-number'),
+    read('/etc/os-release'),
+    read('/proc/net/route'),
+    options.engine(),
+  ]);
+  const disk = await statfs(engine.dataDirectory).then(
+    ({ blocks, bsize }) => blocks * bsize,
+    () => 0,
+  );
+  const memory = totalmem();
+  const cores = Math.max(1, cpus().length);
+  const resources = (memoryBytes: number, diskBytes: number): Record<string, string> => ({
+    cpu: String(cores),
+    'ephemeral-storage': `${Math.floor(diskBytes / 1024)}Ki`,
+    memory: `${Math.floor(memoryBytes / 1024)}Ki`,
+    pods: String(MAX_PODS),
+  });
+  const address = options.nodeIP ?? internalAddress(networkInterfaces(), defaultInterface(routes));
+  return {
+    labels: { ...options.labels },
+    taints: options.taints,
+    addresses: [
+      ...(address === undefined ? [] : [{ type: 'InternalIP', address }]),
+      { type: 'Hostname', address: options.nodeName },
+    ],
+    capacity: resources(memory, disk),
+    allocatable: resources(Math.max(0, memory - EVICTION_MEMORY), disk * (1 - EVICTION_DISK)),
+    nodeInfo: {
+      architecture: ARCHITECTURES[process.arch] ?? process.arch,
+      bootID,
+      containerRuntimeVersion: `${engine.name}://${engine.version}`,
+      kernelVersion: release(),
+      kubeProxyVersion: '',
+      kubeletVersion: options.version,
+      machineID: options.machineId,
+      operatingSystem: 'linux',
+      osImage: osImage(osRelease),
+      systemUUID: productUuid || serial || options.machineId,
+    },
+  };
+}
+
+/**
+ * What tells this board from another of the same name, the same over reboots: /etc/machine-id, else the serial number
+ * of the board, else a random one kept in `directory` (images that were flashed without either).
+ */
+export async function readMachineId(options: {
+  directory: string;
+  random: Random;
+  root?: string;
+}): Promise<string> {
+  const root = options.root ?? '';
+  const own = join(options.directory, 'machine-id');
+  for (const path of [`${root}/etc/machine-id`, `${root}/proc/device-tree/serial-number`, own]) {
+    const id = await readText(path);
+    // systemd writes this word while a machine has not been set up.
+    if (id !== '' && id !== 'uninitialized') return id.slice(0, 128);
+  }
+  const made = options.random.uuid().replaceAll('-', '');
+  await mkdir(options.directory, { recursive: true, mode: 0o700 });
+  await writeFile(own, `${made}\n`, { mode: 0o600, flush: true });
+  return made;
+}
+
+/** The trimmed text of a file, empty when it cannot be read; device tree texts end in NUL. */
+function readText(path: string): Promise<string> {
+  return readFile(path, 'utf8').then(
+    (text) => text.replaceAll('\0', '').trim(),
+    () => '',
+  );
+}
+
+/** PRETTY_NAME of /etc/os-release (its format: os-release(5)). */
+export function osImage(osRelease: string): string {
+  const line = osRelease.split('\n').find((candidate) => candidate.startsWith('PRETTY_NAME='));
+  return line?.slice('PRETTY_NAME='.length).replace(/^(["'])(.*)\1$/, '$2') || 'Linux';
+}
+
+/** The interface of the default route with the least metric in /proc/net/route. */
+export function defaultInterface(routes: string): string | undefined {
+  let best: { name: string; metric: number } | undefined;
+  for (const line of routes.split('\n').slice(1)) {
+    const [name, destination, , , , , metric, mask] = line.trim().split(/\s+/);
+    if (name === undefined || destination !== '00000000' || mask !== '00000000') continue;
+    if (!best || Number(metric) < best.metric) best = { name, metric: Number(metric) };
+  }
+  return best?.name;
+}
+
+const OWN_INTERFACES = /^(lo|cpod|docker|br-|veth|virbr|vxlan|flannel|cni)/;
+
+/** The IPv4 address of `preferred`, else of the first interface that belongs to the board itself. */
+export function internalAddress(
+  interfaces: NodeJS.Dict<{ address: string; family: string; internal: boolean }[]>,
+  preferred: string | undefined,
+): string | undefined {
+  const usable = (name: string): string | undefined =>
+    interfaces[name]?.find(({ family, internal }) => family === 'IPv4' && !internal)?.address;
+  const chosen = preferred === undefined ? undefined : usable(preferred);
+  if (chosen !== undefined) return chosen;
+  for (const name of Object.keys(interfaces)) {
+    if (OWN_INTERFACES.test(name)) continue;
+    const address = usable(name);
+    if (address !== undefined) return address;
+  }
+  return undefined;
+}

@@ -1,0 +1,33 @@
+import { execFile } from 'node:child_process';
+import { readFile } from 'node:fs/promises';
+import { promisify } from 'node:util';
+import type { Mounter } from './port.ts';
+
+const run = promisify(execFile);
+const COMMAND_TIMEOUT_MS = 20_000;
+
+/** mount(8) and umount(8): Node has no system call for them. */
+export class SystemMounter implements Mounter {
+  async mountTmpfs(path: string, options: { sizeBytes?: number; mode: string }): Promise<void> {
+    const flags = [`mode=${options.mode}`, ...(options.sizeBytes ? [`size=${options.sizeBytes}`] : [])];
+    await run('mount', ['-t', 'tmpfs', '-o', flags.join(','), 'tmpfs', path], { timeout: COMMAND_TIMEOUT_MS });
+  }
+
+  async unmount(path: string): Promise<void> {
+    await run('umount', [path], { timeout: COMMAND_TIMEOUT_MS });
+  }
+
+  async mountsBelow(path: string): Promise<string[]> {
+    const mountinfo = await readFile('/proc/self/mountinfo', 'utf8');
+    return mountPoints(mountinfo).filter((point) => point === path || point.startsWith(`${path}/`));
+  }
+}
+
+/** The fifth field of each line; blanks and the like are written as octal escapes. */
+export function mountPoints(mountinfo: string): string[] {
+  return mountinfo
+    .split('\n')
+    .map((line) => line.split(' ')[4])
+    .filter((point) => point !== undefined)
+    .map((point) => point.replace(/\\([0-7]{3})/g, (_, octal) => String.fromCharCode(Number.parseInt(octal, 8))));
+}

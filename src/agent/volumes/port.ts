@@ -1,0 +1,31 @@
+import type { Container, Pod } from '../../api/types/core-v1.ts';
+import type { ContainerMount } from '../runtime.ts';
+
+/** The volumes of this node's pods: on disk in production, in memory in the simulation. */
+export interface PodVolumes {
+  /** Makes every volume of the pod ready, or brings its content up to date. Idempotent. Throws VolumeError. */
+  prepare(pod: Pod): Promise<void>;
+  /** Where the container's volumeMounts come from. `env` expands subPathExpr. Throws VolumeError. */
+  mounts(pod: Pod, container: Container, env: Map<string, string>): Promise<ContainerMount[]>;
+  /** Unmounts and removes everything of the pod. Idempotent. */
+  teardown(podUid: string): Promise<void>;
+  /** Uids that have something left here, for pods that ended while the agent was away. */
+  left(): Promise<string[]>;
+}
+
+export class VolumeError extends Error {
+  readonly volume: string;
+  constructor(volume: string, message: string) {
+    super(message);
+    this.name = 'VolumeError';
+    this.volume = volume;
+  }
+}
+
+/** Mounts of the host. */
+export interface Mounter {
+  mountTmpfs(path: string, options: { sizeBytes?: number; mode: string }): Promise<void>;
+  unmount(path: string): Promise<void>;
+  /** Mount points at or below a path, deepest last. */
+  mountsBelow(path: string): Promise<string[]>;
+}

@@ -1,0 +1,213 @@
+import { apiAtLeast, explainEngineFailure, OLDEST_API } from '../docker-socket.ts';
+import type { Machine } from './machine.ts';
+
+/** What one check found. `warning`: copepod runs, but something will not work as it should. */
+export interface Finding {
+  state: 'ok' | 'warning' | 'missing';
+  /** What was seen. */
+  detail: string;
+  /** What to do about it. */
+  mend?: string;
+}
+
+export interface CheckTarget {
+  dataDir: string;
+  dockerHost: string;
+  ports: { flag: string; port: number }[];
+  bindAddress: string;
+}
+
+interface Check {
+  name: string;
+  run(machine: Machine, target: CheckTarget): Promise<Finding> | Finding;
+}
+
+const ok = (detail: string): Finding => ({ state: 'ok', detail });
+const missing = (detail: string, mend: string): Finding => ({ state: 'missing', detail, mend });
+const warning = (detail: string, mend: string): Finding => ({ state: 'warning', detail, mend });
+
+const MEGABYTE = 1024 * 1024;
+const LEAST_MEMORY = 400 * MEGABYTE;
+const LEAST_DISK = 500 * MEGABYTE;
+/** No correct clock is earlier: this program did not exist. */
+const EARLIEST = Date.UTC(2026, 0, 1);
+const LATEST = Date.UTC(2100, 0, 1);
+
+/** In the order of the report. Each looks at one thing through `machine`, so that a test can play any machine. */
+export const checks: readonly Check[] = [
+  {
+    name: 'root',
+    run: (machine) =>
+      machine.uid === 0
+        ? ok('running as root')
+        : missing(`running as user ${machine.uid}`, 'use sudo: pods need network namespaces and mounts'),
+  },
+  {
+    name: 'Docker Engine',
+    run: async (machine, { dockerHost }) => {
+      try {
+        const { Version, ApiVersion } = await machine.engineVersion(dockerHost);
+        return apiAtLeast(ApiVersion, OLDEST_API)
+          ? ok(`${Version}, API ${ApiVersion}`)
+          : missing(
+              `${Version} speaks API ${ApiVersion}`,
+              `update Docker: API ${OLDEST_API} (20.10) or newer is needed`,
+            );
+      } catch (error) {
+        const [detail = '', mend = 'see its log: journalctl -u docker'] = explainEngineFailure(
+          dockerHost,
+          error as NodeJS.ErrnoException,
+        ).split(/: (.*)/s);
+        return missing(detail, mend);
+      }
+    },
+  },
+  {
+    name: 'nftables',
+    run: async (machine) => {
+      const result = await machine.run('nft', ['list', 'tables']);
+      if (result.notFound) {
+        return warning(
+          'nft is not installed: Services fall back to the slower userspace proxy',
+          'apt-get install nftables',
+        );
+      }
+      return result.code === 0
+        ? ok('nft works')
+        : warning(
+            `nft fails: ${firstLine(result.stderr)}`,
+            'a kernel with nf_tables is needed (modprobe nf_tables)',
+          );
+    },
+  },
+  {
+    name: 'iproute2',
+    run: async (machine) => {
+      const result = await machine.run('ip', ['-Version']);
+      return result.notFound
+        ? missing('ip is not installed', 'apt-get install iproute2')
+        : ok(firstLine(result.stdout));
+    },
+  },
+  linkType('bridge', 'missing', 'pods have no network without it'),
+  linkType('veth', 'missing', 'pods have no network without it'),
+  linkType(
+    'vxlan',
+    'warning',
+    "boards on different network segments cannot reach each other's pods without it",
+    ['id', '1', 'dstport', '4789'],
+  ),
+  {
+    name: 'kernel: overlay',
+    run: async (machine) =>
+      (machine.read('/proc/filesystems') ?? '').includes('\toverlay\n') ||
+      (await loadable(machine, 'overlay'))
+        ? ok('there')
+        : warning(
+            'no overlay file system: images take more disk and pods start slower',
+            'a kernel with overlayfs is needed (modprobe overlay)',
+          ),
+  },
+  {
+    name: 'kernel: br_netfilter',
+    run: async (machine) =>
+      machine.read('/proc/sys/net/bridge/bridge-nf-call-iptables') !== undefined ||
+      (await loadable(machine, 'br_netfilter'))
+        ? ok('there')
+        : warning(
+            'a pod cannot reach a Service whose endpoint runs on the same board',
+            'modprobe br_netfilter',
+          ),
+  },
+  {
+    name: 'memory cgroup',
+    run: (machine) => {
+      const unified = machine.read('/sys/fs/cgroup/cgroup.controllers');
+      const enabled =
+        unified === undefined
+          ? /^memory\t\d+\t\d+\t1$/m.test(machine.read('/proc/cgroups') ?? '')
+          : unified.split(/\s+/).includes('memory');
+      return enabled
+        ? ok(unified === undefined ? 'cgroup v1' : 'cgroup v2')
+        : missing(
+            'the kernel was started without it: memory limits of pods would have no effect',
+            'append "cgroup_enable=memory cgroup_memory=1" to the one line of /boot/firmware/cmdline.txt (or /boot/cmdline.txt) and reboot',
+          );
+    },
+  },
+  {
+    name: 'clock',
+    run: ({ now }) =>
+      now >= EARLIEST && now < LATEST
+        ? ok(new Date(now).toISOString())
+        : warning(
+            `it is not ${new Date(now).toISOString()}: certificates of others and CronJobs go wrong`,
+            'set it, and keep it set: apt-get install systemd-timesyncd (or chrony), timedatectl set-ntp true',
+          ),
+  },
+  {
+    name: 'memory',
+    run: ({ totalMemory }) =>
+      totalMemory >= LEAST_MEMORY
+        ? ok(`${megabytes(totalMemory)} MB`)
+        : warning(`${megabytes(totalMemory)} MB`, `${megabytes(LEAST_MEMORY)} MB leave room for a few pods`),
+  },
+  {
+    name: 'disk',
+    run: (machine, { dataDir }) => {
+      const free = machine.freeDisk(dataDir);
+      return free >= LEAST_DISK
+        ? ok(`${megabytes(free)} MB free at ${dataDir}`)
+        : missing(`${megabytes(free)} MB free at ${dataDir}`, 'free some, or move with --data-dir');
+    },
+  },
+  {
+    name: 'ports',
+    run: async (machine, { ports, bindAddress }) => {
+      const taken: string[] = [];
+      for (const { flag, port } of ports) {
+        if (port !== 0 && !(await machine.canListen(bindAddress, port))) taken.push(`${port} (--${flag})`);
+      }
+      return taken.length === 0
+        ? ok(`${ports.map(({ port }) => port).join(' and ')} are free`)
+        : missing(
+            `${taken.join(' and ')} in use`,
+            'stop the program that has it (ss -ltnp; perhaps copepod itself), or choose another',
+          );
+    },
+  },
+];
+
+/** Tries to make such an interface in a network namespace of its own: built in, module or absent, this is the truth. */
+function linkType(type: string, absent: 'missing' | 'warning', why: string, more: string[] = []): Check {
+  return {
+    name: `kernel: ${type}`,
+    run: async (machine) => {
+      const result = await machine.run('unshare', [
+        '--net',
+        'ip',
+        'link',
+        'add',
+        'probe0',
+        'type',
+        type,
+        ...more,
+      ]);
+      if (result.code === 0) return ok('there');
+      if (machine.uid !== 0)
+        return { state: 'warning', detail: 'cannot be tried without root', mend: 'use sudo' };
+      return {
+        state: absent,
+        detail: `${why} (${firstLine(result.stderr)})`,
+        mend: `modprobe ${type}, or a kernel that has it`,
+      };
+    },
+  };
+}
+
+async function loadable(machine: Machine, module: string): Promise<boolean> {
+  return (await machine.run('modprobe', ['--dry-run', '--quiet', module])).code === 0;
+}
+
+const firstLine = (text: string): string => text.trim().split('\n')[0] ?? '';
+const megabytes = (bytes: number): number => Math.round(bytes / MEGABYTE);

@@ -1,0 +1,176 @@
+import { isIP, isIPv4 } from 'node:net';
+
+/** How a setting's text becomes its value. */
+export interface ValueType<T> {
+  /** What is allowed, to be read after "expected ": `a port, 1 to 65535`. */
+  readonly expected: string;
+  /** The placeholder in --help; absent for switches, which take no value. */
+  readonly placeholder?: string;
+  /** Undefined: not allowed. */
+  parse(text: string): T | undefined;
+}
+
+export interface NodeLabel {
+  key: string;
+  value: string;
+}
+
+export interface NodeTaint {
+  key: string;
+  value?: string;
+  effect: 'NoSchedule' | 'PreferNoSchedule' | 'NoExecute';
+}
+
+const DNS_LABEL = /^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/;
+const isDnsName = (text: string): boolean =>
+  text.length <= 253 && text.split('.').every((label) => DNS_LABEL.test(label));
+
+/** Kubernetes' qualified name: `name` or `prefix.example/name`. */
+function isQualifiedName(text: string): boolean {
+  const parts = text.split('/');
+  const name = parts.pop() ?? '';
+  if (!/^[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$/.test(name)) return false;
+  return parts.length === 0 || (parts.length === 1 && isDnsName(parts[0] ?? ''));
+}
+
+const isLabelValue = (text: string): boolean =>
+  /^([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?$/.test(text);
+
+export const string: ValueType<string> = {
+  expected: 'a text that is not empty',
+  placeholder: 'TEXT',
+  parse: (text) => (text === '' ? undefined : text),
+};
+
+export const boolean: ValueType<boolean> = {
+  expected: 'true or false',
+  parse: (text) => ({ true: true, false: false })[text],
+};
+
+export const path: ValueType<string> = {
+  expected: 'an absolute path',
+  placeholder: 'PATH',
+  parse: (text) => (text.startsWith('/') ? text.replace(/(.)\/+$/, '$1') : undefined),
+};
+
+const portNumber = (text: string, lowest: number): number | undefined => {
+  const port = /^\d{1,5}$/.test(text) ? Number(text) : -1;
+  return port >= lowest && port <= 65535 ? port : undefined;
+};
+
+export const port: ValueType<number> = {
+  expected: 'a port, 1 to 65535',
+  placeholder: 'PORT',
+  parse: (text) => portNumber(text, 1),
+};
+
+export const portOrOff: ValueType<number> = {
+  expected: 'a port, 1 to 65535, or 0 to switch it off',
+  placeholder: 'PORT',
+  parse: (text) => portNumber(text, 0),
+};
+
+export const ip: ValueType<string> = {
+  expected: 'an IP address',
+  placeholder: 'IP',
+  parse: (text) => (isIP(text) > 0 ? text : undefined),
+};
+
+export const ipv4: ValueType<string> = {
+  expected: 'an IPv4 address',
+  placeholder: 'IP',
+  parse: (text) => (isIPv4(text) ? text : undefined),
+};
+
+/** An IPv4 network. Pods and Services are IPv4 so far. */
+export const cidr: ValueType<string> = {
+  expected: 'an IPv4 network such as 10.42.0.0/16, its host bits zero',
+  placeholder: 'CIDR',
+  parse: (text) => {
+    const [address, bits, ...rest] = text.split('/');
+    if (rest.length > 0 || !address || !isIPv4(address) || !/^\d{1,2}$/.test(bits ?? '')) return undefined;
+    const length = Number(bits);
+    if (length < 1 || length > 30) return undefined;
+    return ipv4Number(address) % 2 ** (32 - length) === 0 ? text : undefined;
+  },
+};
+
+export const fileMode: ValueType<number> = {
+  expected: 'a file mode in octal such as 0600',
+  placeholder: 'MODE',
+  parse: (text) => (/^0?[0-7]{3}$/.test(text) ? Number.parseInt(text, 8) : undefined),
+};
+
+export const dnsName: ValueType<string> = {
+  expected: 'a lower-case DNS name',
+  placeholder: 'NAME',
+  parse: (text) => (isDnsName(text) ? text : undefined),
+};
+
+export const logLevel: ValueType<'debug' | 'info' | 'warn' | 'error'> = {
+  expected: 'debug, info, warn or error',
+  placeholder: 'LEVEL',
+  parse: (text) => (['debug', 'info', 'warn', 'error'] as const).find((level) => level === text),
+};
+
+export const httpsUrl: ValueType<string> = {
+  expected: 'a URL such as https://192.168.1.10:6443',
+  placeholder: 'URL',
+  parse: (text) => originOf(text, ['https:']),
+};
+
+export const mqttUrl: ValueType<string> = {
+  expected: 'a URL of an MQTT broker: mqtt://, mqtts://, ws:// or wss://',
+  placeholder: 'URL',
+  parse: (text) => (originOf(text, ['mqtt:', 'mqtts:', 'ws:', 'wss:']) === undefined ? undefined : text),
+};
+
+/** A pod's network is made on this machine, so its engine has to be here too. */
+export const dockerHost: ValueType<string> = {
+  expected: "the Docker Engine's local socket, unix:///path",
+  placeholder: 'unix:///PATH',
+  parse: (text) => (/^unix:\/\/\/[^/]/.test(text) ? text : undefined),
+};
+
+export const nodeLabel: ValueType<NodeLabel> = {
+  expected: 'a label, key=value',
+  placeholder: 'KEY=VALUE',
+  parse: (text) => {
+    const split = text.indexOf('=');
+    if (split < 0) return undefined;
+    const [key, value] = [text.slice(0, split), text.slice(split + 1)];
+    return isQualifiedName(key) && isLabelValue(value) ? { key, value } : undefined;
+  },
+};
+
+export const nodeTaint: ValueType<NodeTaint> = {
+  expected: 'a taint, key=value:effect with NoSchedule, PreferNoSchedule or NoExecute',
+  placeholder: 'KEY=VALUE:EFFECT',
+  parse: (text) => {
+    const match = /^([^=:]+)(?:=([^:]*))?:(NoSchedule|PreferNoSchedule|NoExecute)$/.exec(text);
+    const [, key, value, effect] = match ?? [];
+    if (!key || !isQualifiedName(key) || (value !== undefined && !isLabelValue(value))) return undefined;
+    return { key, ...(value ? { value } : {}), effect: effect as NodeTaint['effect'] };
+  },
+};
+
+export function ipv4Number(address: string): number {
+  return address.split('.').reduce((sum, part) => sum * 256 + Number(part), 0);
+}
+
+/** The first and the last address of a network, as numbers. */
+export function cidrRange(network: string): [number, number] {
+  const [address = '', bits = '32'] = network.split('/');
+  const first = ipv4Number(address);
+  return [first, first + 2 ** (32 - Number(bits)) - 1];
+}
+
+function originOf(text: string, protocols: readonly string[]): string | undefined {
+  let url: URL;
+  try {
+    url = new URL(text);
+  } catch {
+    return undefined;
+  }
+  return protocols.includes(url.protocol) && url.hostname !== '' ? text.replace(/\/+$/, '') : undefined;
+}

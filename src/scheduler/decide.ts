@@ -1,0 +1,136 @@
+import type { FilterPlugin, Rejection, ScorePlugin, Situation } from './plugins/plugin.ts';
+import type { PodInfo } from './pod-info.ts';
+import type { NodeInfo } from './snapshot.ts';
+
+/** Below this number of nodes all are looked at; above, a share that shrinks as the cluster grows (kube-scheduler's). */
+const LEAST_NODES = 100;
+
+export interface Decision {
+  /** The chosen node, or undefined with the reasons. */
+  node: string | undefined;
+  /** As kube-scheduler words it, for the event and the PodScheduled condition; empty when a node was found. */
+  message: string;
+  /** The plugins that refused nodes: their events wake the pod. */
+  refusedBy: readonly string[];
+  /** Nodes on which the removal of other pods could help. */
+  resolvable: readonly string[];
+  /** Where the next decision starts looking, so that large clusters are used evenly. */
+  nextStart: number;
+}
+
+/**
+ * Where a pod goes. Pure: equal arguments give an equal decision; `random` breaks ties between equally good nodes.
+ * Filters run in their order for each node and stop at the first that refuses; scores are weighted and added.
+ */
+export function decide(
+  info: PodInfo,
+  situation: Situation,
+  options: {
+    filters: readonly FilterPlugin[];
+    scores: readonly ScorePlugin[];
+    random: () => number;
+    start?: number;
+  },
+): Decision {
+  const nodes = situation.snapshot.nodes;
+  if (nodes.length === 0) {
+    return {
+      node: undefined,
+      message: 'no nodes available to schedule pods',
+      refusedBy: [],
+      resolvable: [],
+      nextStart: 0,
+    };
+  }
+  const prepared = options.filters.flatMap((plugin) => {
+    const filter = plugin.prepare(info, situation);
+    return filter ? [{ plugin, filter }] : [];
+  });
+  const enough = nodesToFind(nodes.length);
+  const feasible: NodeInfo[] = [];
+  const refusals: { node: string; rejection: Rejection }[] = [];
+  const refusedBy = new Set<string>();
+  const start = (options.start ?? 0) % nodes.length;
+  let looked = 0;
+  while (looked < nodes.length && feasible.length < enough) {
+    const node = nodes[(start + looked) % nodes.length] as NodeInfo;
+    looked += 1;
+    let refused: Rejection | undefined;
+    for (const { plugin, filter } of prepared) {
+      refused = filter(node);
+      if (refused) {
+        refusedBy.add(plugin.name);
+        break;
+      }
+    }
+    if (refused) refusals.push({ node: node.name, rejection: refused });
+    else feasible.push(node);
+  }
+  const nextStart = (start + looked) % nodes.length;
+  if (feasible.length === 0) {
+    return {
+      node: undefined,
+      message: unschedulableMessage(nodes.length, refusals),
+      refusedBy: [...refusedBy],
+      resolvable: refusals.filter(({ rejection }) => !rejection.unresolvable).map(({ node }) => node),
+      nextStart,
+    };
+  }
+  return {
+    node: best(info, feasible, situation, options.scores, options.random).name,
+    message: '',
+    refusedBy: [],
+    resolvable: [],
+    nextStart,
+  };
+}
+
+function best(
+  info: PodInfo,
+  feasible: readonly NodeInfo[],
+  situation: Situation,
+  scores: readonly ScorePlugin[],
+  random: () => number,
+): NodeInfo {
+  const first = feasible[0] as NodeInfo;
+  if (feasible.length === 1) return first;
+  const prepared = scores.flatMap(({ weight, prepare }) => {
+    const score = prepare(info, feasible, situation);
+    return score ? [{ weight, score }] : [];
+  });
+  let winner = first;
+  let highest = Number.NEGATIVE_INFINITY;
+  let ties = 0;
+  for (const node of feasible) {
+    let total = 0;
+    for (const { weight, score } of prepared) total += weight * score(node);
+    if (total > highest) {
+      winner = node;
+      highest = total;
+      ties = 1;
+    } else if (total === highest) {
+      // Each of n equals wins with probability 1/n.
+      ties += 1;
+      if (random() < 1 / ties) winner = node;
+    }
+  }
+  return winner;
+}
+
+/** How many feasible nodes are enough to choose among: 50 % less one for every 125 nodes, at least 5 %. */
+export function nodesToFind(nodes: number): number {
+  if (nodes < LEAST_NODES) return nodes;
+  const percent = Math.max(5, 50 - Math.floor(nodes / 125));
+  return Math.max(LEAST_NODES, Math.floor((nodes * percent) / 100));
+}
+
+/** `0/3 nodes are available: 1 Insufficient cpu, 2 node(s) were unschedulable.` */
+export function unschedulableMessage(nodes: number, refusals: readonly { rejection: Rejection }[]): string {
+  const counts = new Map<string, number>();
+  for (const { rejection } of refusals) {
+    for (const reason of rejection.reasons) counts.set(reason, (counts.get(reason) ?? 0) + 1);
+  }
+  const reasons = [...counts].map(([reason, count]) => `${count} ${reason}`).sort();
+  const list = reasons.length === 0 ? '' : `: ${reasons.join(', ')}`;
+  return `0/${nodes} nodes are available${list}.`;
+}

@@ -1,0 +1,54 @@
+import type { BoardReadings } from '../../client/boards.ts';
+import type { PodInfo } from '../pod-info.ts';
+import type { NodeInfo, Snapshot } from '../snapshot.ts';
+
+/** What can happen in a cluster that lets a pod fit that did not fit before. */
+export type ClusterEvent =
+  | 'node-added'
+  | 'node-allocatable'
+  | 'node-labels'
+  | 'node-taints'
+  /** A pod that held a place is gone, or ended. */
+  | 'pod-gone'
+  /** A pod got its place, or its labels changed: affinity may be satisfied. */
+  | 'pod-placed';
+
+/** Everything a decision may look at, besides the pod. */
+export interface Situation {
+  readonly snapshot: Snapshot;
+  readonly readings: BoardReadings;
+  readonly now: number;
+}
+
+/** Why a node does not do. */
+export interface Rejection {
+  readonly reasons: readonly string[];
+  /** No pod's going away would help (UnschedulableAndUnresolvable): preemption need not look. */
+  readonly unresolvable: boolean;
+}
+
+/** `undefined` lets the node pass. Must not allocate for nodes that pass. */
+export type NodeFilter = (node: NodeInfo) => Rejection | undefined;
+
+export interface FilterPlugin {
+  readonly name: string;
+  /** Events after which a pod that this plugin refused may fit. */
+  readonly helpedBy: readonly ClusterEvent[];
+  /** Prepared once for each pod; undefined when the plugin has nothing to say about it. */
+  prepare(pod: PodInfo, situation: Situation): NodeFilter | undefined;
+}
+
+/** 0..100, higher is better. */
+export type NodeScore = (node: NodeInfo) => number;
+
+export interface ScorePlugin {
+  readonly name: string;
+  readonly weight: number;
+  /**
+   * `feasible` are the nodes that passed the filters. Undefined when the plugin has nothing to say. A plugin whose raw
+   * scores have no fixed range spreads them over 0..100 itself.
+   */
+  prepare(pod: PodInfo, feasible: readonly NodeInfo[], situation: Situation): NodeScore | undefined;
+}
+
+export const HIGHEST_SCORE = 100;

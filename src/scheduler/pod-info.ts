@@ -1,0 +1,142 @@
+import { keyOf } from '../api/object.ts';
+import { milliUnits, parseQuantity, wholeUnits } from '../api/quantity.ts';
+import type { Container, Pod } from '../api/types/core-v1.ts';
+
+/** CPU in thousandths, everything else in whole units; `others` holds extended resources and huge pages. */
+export interface Resources {
+  cpu: number;
+  memory: number;
+  ephemeral: number;
+  others: ReadonlyMap<string, number> | undefined;
+}
+
+export interface HostPort {
+  ip: string;
+  protocol: string;
+  port: number;
+}
+
+/** What the scheduler asks about a pod again and again, worked out once. */
+export interface PodInfo {
+  readonly pod: Pod;
+  readonly key: string;
+  readonly uid: string;
+  readonly priority: number;
+  readonly requests: Resources;
+  /** Requests with 100m and 200 MB for containers that ask for nothing: so that they count when scores are compared. */
+  readonly nonZeroCpu: number;
+  readonly nonZeroMemory: number;
+  readonly hostPorts: readonly HostPort[];
+  /** The uid of its controller: pods of one controller are spread. */
+  readonly controller: string | undefined;
+  readonly hasAffinity: boolean;
+  readonly hasAntiAffinity: boolean;
+}
+
+const DEFAULT_CPU = 100;
+const DEFAULT_MEMORY = 200 * 1024 * 1024;
+
+export function podInfo(pod: Pod): PodInfo {
+  const spec = pod.spec;
+  const requests = podRequests(pod, 0, 0);
+  const nonZero = podRequests(pod, DEFAULT_CPU, DEFAULT_MEMORY);
+  const { podAffinity, podAntiAffinity } = spec?.affinity ?? {};
+  return {
+    pod,
+    key: keyOf(pod),
+    uid: pod.metadata.uid ?? keyOf(pod),
+    priority: spec?.priority ?? 0,
+    requests,
+    nonZeroCpu: nonZero.cpu,
+    nonZeroMemory: nonZero.memory,
+    hostPorts: hostPorts(spec?.containers ?? [], spec?.initContainers ?? []),
+    controller: pod.metadata.ownerReferences?.find((owner) => owner.controller)?.uid,
+    hasAffinity: podAffinity !== undefined || podAntiAffinity !== undefined,
+    hasAntiAffinity: (podAntiAffinity?.requiredDuringSchedulingIgnoredDuringExecution ?? []).length > 0,
+  };
+}
+
+/**
+ * The larger of what runs together (containers and sidecars) and of what runs alone before it (each init container
+ * beside the sidecars started by then), plus the overhead of the runtime class.
+ */
+function podRequests(pod: Pod, cpuDefault: number, memoryDefault: number): Resources {
+  const running = new Map<string, number>();
+  const peak = new Map<string, number>();
+  for (const container of pod.spec?.containers ?? []) {
+    addTo(running, containerRequests(container, cpuDefault, memoryDefault));
+  }
+  const sidecars = new Map<string, number>();
+  for (const container of pod.spec?.initContainers ?? []) {
+    const own = containerRequests(container, cpuDefault, memoryDefault);
+    if (container.restartPolicy === 'Always') {
+      addTo(running, own);
+      addTo(sidecars, own);
+      raiseTo(peak, sidecars);
+    } else {
+      const together = new Map(sidecars);
+      addTo(together, own);
+      raiseTo(peak, together);
+    }
+  }
+  raiseTo(running, peak);
+  // Pod-level resources (spec.resources) stand above the sum of the containers for what they name.
+  for (const [name, quantity] of Object.entries(pod.spec?.resources?.requests ?? {})) {
+    running.set(name, amountOf(name, quantity));
+  }
+  for (const [name, quantity] of Object.entries(pod.spec?.overhead ?? {})) {
+    running.set(name, (running.get(name) ?? 0) + amountOf(name, quantity));
+  }
+  return resourcesOf(running);
+}
+
+function containerRequests(
+  container: Container,
+  cpuDefault: number,
+  memoryDefault: number,
+): Map<string, number> {
+  const requests = new Map<string, number>();
+  for (const [name, quantity] of Object.entries(container.resources?.requests ?? {})) {
+    requests.set(name, amountOf(name, quantity));
+  }
+  if (cpuDefault > 0 && !requests.has('cpu')) requests.set('cpu', cpuDefault);
+  if (memoryDefault > 0 && !requests.has('memory')) requests.set('memory', memoryDefault);
+  return requests;
+}
+
+function addTo(target: Map<string, number>, more: ReadonlyMap<string, number>): void {
+  for (const [name, value] of more) target.set(name, (target.get(name) ?? 0) + value);
+}
+
+function raiseTo(target: Map<string, number>, least: ReadonlyMap<string, number>): void {
+  for (const [name, value] of least) target.set(name, Math.max(target.get(name) ?? 0, value));
+}
+
+function amountOf(name: string, quantity: string | number): number {
+  const parsed = parseQuantity(String(quantity));
+  return name === 'cpu' ? milliUnits(parsed) : wholeUnits(parsed);
+}
+
+/** Also for a node's allocatable. */
+export function resourcesFrom(list: Readonly<Record<string, string>> | undefined): Resources {
+  return resourcesOf(new Map(Object.entries(list ?? {}).map(([name, text]) => [name, amountOf(name, text)])));
+}
+
+function resourcesOf(values: Map<string, number>): Resources {
+  const cpu = values.get('cpu') ?? 0;
+  const memory = values.get('memory') ?? 0;
+  const ephemeral = values.get('ephemeral-storage') ?? 0;
+  for (const name of ['cpu', 'memory', 'ephemeral-storage', 'pods']) values.delete(name);
+  return { cpu, memory, ephemeral, others: values.size > 0 ? values : undefined };
+}
+
+function hostPorts(containers: readonly Container[], init: readonly Container[]): HostPort[] {
+  const ports: HostPort[] = [];
+  const sidecars = init.filter((container) => container.restartPolicy === 'Always');
+  for (const container of [...containers, ...sidecars]) {
+    for (const { hostPort, hostIP, protocol } of container.ports ?? []) {
+      if (hostPort) ports.push({ ip: hostIP || '0.0.0.0', protocol: protocol ?? 'TCP', port: hostPort });
+    }
+  }
+  return ports;
+}

@@ -1,0 +1,392 @@
+import { isConflict, isNotFound, StatusError } from '../api/errors.ts';
+import { NODES, POD_DISRUPTION_BUDGETS, PODS } from '../api/kinds.ts';
+import type { Node, Pod, PodCondition } from '../api/types/core-v1.ts';
+import type { PodDisruptionBudget } from '../api/types/policy-v1.ts';
+import type { BoardReadings } from '../client/boards.ts';
+import type { EventRecorder, EventWriter } from '../client/events.ts';
+import type { Informer, InformerSet } from '../client/informer.ts';
+import type { Client } from '../client/port.ts';
+import { type MatchSelector, selectorCache } from '../client/selector-cache.ts';
+import { type Clock, timestamp, withTimeout } from '../lib/clock.ts';
+import { sameJson } from '../lib/equal.ts';
+import type { Logger } from '../lib/logger.ts';
+import type { Random } from '../lib/random.ts';
+import type { Service } from '../lib/service.ts';
+import { type Decision, decide } from './decide.ts';
+import type { ClusterEvent, FilterPlugin, ScorePlugin, Situation } from './plugins/plugin.ts';
+import type { PodInfo } from './pod-info.ts';
+import { preempt } from './preemption.ts';
+import { DEFAULT_FILTERS, DEFAULT_SCORES } from './profile.ts';
+import { SchedulingQueue } from './queue.ts';
+import { Snapshot } from './snapshot.ts';
+
+/** Bindings under way at once: enough to fill the store's group commits. */
+const MOST_BINDINGS = 256;
+const BIND_TIMEOUT_MS = 30_000;
+/** Decisions in one go before the event loop gets its turn. */
+const DECISIONS_PER_TURN = 16;
+
+/**
+ * Gives pods their nodes. Deciding is serial and synchronous on an incremental snapshot; binding is detached, and the
+ * decision counts as made (assumed) until it fails. Pods of other scheduler names are left alone.
+ */
+export class Scheduler implements Service {
+  private readonly client: Client;
+  private readonly clock: Clock;
+  private readonly random: Random;
+  private readonly logger: Logger;
+  private readonly recorder: EventRecorder;
+  private readonly readings: BoardReadings;
+  private readonly name: string;
+  private readonly filters: readonly FilterPlugin[];
+  private readonly scores: readonly ScorePlugin[];
+  private readonly pods: Informer<Pod>;
+  private readonly nodes: Informer<Node>;
+  private readonly budgets: Informer<PodDisruptionBudget>;
+  private readonly queue: SchedulingQueue;
+  private readonly snapshot = new Snapshot();
+  private readonly selects: MatchSelector = selectorCache();
+  private readonly assumed = new Map<string, string>();
+  /** Preemptors that wait for their victims to go, by uid. */
+  private readonly nominated = new Map<string, { info: PodInfo; node: string }>();
+  private readonly inFlight = new Set<Promise<void>>();
+  private detach: (() => void)[] = [];
+  private nextStart = 0;
+  private running = false;
+  private looping: Promise<void> | undefined;
+
+  constructor(options: {
+    client: Client;
+    informers: InformerSet;
+    clock: Clock;
+    random: Random;
+    logger: Logger;
+    events: EventWriter;
+    readings: BoardReadings;
+    /** Default: default-scheduler. */
+    name?: string;
+    filters?: readonly FilterPlugin[];
+    scores?: readonly ScorePlugin[];
+  }) {
+    this.client = options.client;
+    this.clock = options.clock;
+    this.random = options.random;
+    this.name = options.name ?? 'default-scheduler';
+    this.logger = options.logger.child({ scheduler: this.name });
+    this.recorder = options.events.of(this.name);
+    this.readings = options.readings;
+    this.filters = options.filters ?? DEFAULT_FILTERS;
+    this.scores = options.scores ?? DEFAULT_SCORES;
+    this.pods = options.informers.of(PODS);
+    this.nodes = options.informers.of(NODES);
+    this.budgets = options.informers.of(POD_DISRUPTION_BUDGETS);
+    this.queue = new SchedulingQueue({ clock: options.clock, onActive: () => this.wake() });
+  }
+
+  async start(): Promise<void> {
+    await Promise.all([this.pods.synced, this.nodes.synced, this.budgets.synced]);
+    this.running = true;
+    this.detach = [
+      this.nodes.handle({
+        onAdd: (node) => this.nodeAdded(node),
+        onUpdate: (node, old) => this.nodeUpdated(node, old),
+        onDelete: (node) => this.snapshot.removeNode(node.metadata.name ?? ''),
+      }),
+      this.pods.handle({
+        onAdd: (pod) => this.podSeen(pod, undefined),
+        onUpdate: (pod, old) => this.podSeen(pod, old),
+        onDelete: (pod) => this.podGone(pod),
+      }),
+    ];
+    this.wake();
+  }
+
+  /** Decides nothing more and waits for the bindings under way. */
+  async stop(): Promise<void> {
+    this.running = false;
+    for (const detach of this.detach) detach();
+    this.detach = [];
+    this.queue.stop();
+    await this.looping;
+    await Promise.all(this.inFlight);
+  }
+
+  /** Pods by state, for metrics. */
+  get pending(): { active: number; backoff: number; waiting: number } {
+    return this.queue.size;
+  }
+
+  private nodeAdded(node: Node): void {
+    this.snapshot.setNode(node);
+    this.queue.happened('node-added');
+  }
+
+  private nodeUpdated(node: Node, old: Node): void {
+    this.snapshot.setNode(node);
+    for (const event of nodeChanges(node, old)) this.queue.happened(event);
+  }
+
+  private podSeen(pod: Pod, old: Pod | undefined): void {
+    const uid = pod.metadata.uid ?? '';
+    if (pod.spec?.nodeName) {
+      const before = this.snapshot.holds(uid);
+      this.settled(uid);
+      this.snapshot.setPod(pod);
+      const after = this.snapshot.holds(uid);
+      if (before && !after) this.queue.happened('pod-gone');
+      else if (after && (!old?.spec?.nodeName || !sameJson(old.metadata.labels, pod.metadata.labels))) {
+        this.queue.happened('pod-placed');
+      }
+      return;
+    }
+    const ended = pod.status?.phase === 'Succeeded' || pod.status?.phase === 'Failed';
+    if (ended || pod.metadata.deletionTimestamp !== undefined) this.settled(uid);
+    else if ((pod.spec?.schedulerName || 'default-scheduler') === this.name) this.queue.set(pod);
+  }
+
+  private podGone(pod: Pod): void {
+    const uid = pod.metadata.uid ?? '';
+    this.settled(uid);
+    if (!this.snapshot.holds(uid)) return;
+    this.snapshot.removePod(uid);
+    this.queue.happened('pod-gone');
+  }
+
+  /** The pod needs no decision any more. */
+  private settled(uid: string): void {
+    this.queue.delete(uid);
+    this.assumed.delete(uid);
+    this.nominated.delete(uid);
+  }
+
+  private wake(): void {
+    if (!this.running || this.looping) return;
+    this.looping = this.loop().finally(() => {
+      this.looping = undefined;
+      // What became active between the last look and here.
+      if (this.running && this.queue.size.active > 0) this.wake();
+    });
+  }
+
+  private async loop(): Promise<void> {
+    // Let a burst of creations come in: the first of them need not be the most important.
+    await new Promise<void>((resolve) => setImmediate(resolve));
+    for (let decisions = 1; this.running; decisions += 1) {
+      if (this.inFlight.size >= MOST_BINDINGS) await Promise.race(this.inFlight);
+      const info = this.queue.pop();
+      if (!info) return;
+      this.scheduleOne(info);
+      if (decisions % DECISIONS_PER_TURN === 0) {
+        await new Promise<void>((resolve) => setImmediate(resolve));
+      }
+    }
+  }
+
+  private scheduleOne(info: PodInfo): void {
+    const now = this.clock.monotonic();
+    const situation: Situation = { snapshot: this.snapshot, readings: this.readings, now };
+    const decision = this.besidesNominated(info, () =>
+      decide(info, situation, {
+        filters: this.filters,
+        scores: this.scores,
+        random: () => this.random.number(),
+        start: this.nextStart,
+      }),
+    );
+    this.nextStart = decision.nextStart;
+    const work =
+      decision.node === undefined
+        ? this.refuse(info, situation, decision)
+        : this.bind(info, decision.node, now);
+    const tracked: Promise<void> = work
+      .catch((error: unknown) => {
+        this.logger.warn({ err: error, pod: info.key }, 'scheduling failed');
+      })
+      .finally(() => this.inFlight.delete(tracked));
+    this.inFlight.add(tracked);
+  }
+
+  /** Room that was freed for a more important pod is not given to another. */
+  private besidesNominated<T>(info: PodInfo, work: () => T): T {
+    const reserved: { uid: string; node: string }[] = [];
+    for (const [uid, { info: other, node }] of this.nominated) {
+      if (uid === info.uid || other.priority < info.priority || this.snapshot.holds(uid)) continue;
+      this.snapshot.get(node)?.add(other);
+      reserved.push({ uid, node });
+    }
+    try {
+      return work();
+    } finally {
+      for (const { uid, node } of reserved) this.snapshot.get(node)?.remove(uid);
+    }
+  }
+
+  private async bind(info: PodInfo, node: string, now: number): Promise<void> {
+    const { namespace = '', name = '', uid = '' } = info.pod.metadata;
+    this.snapshot.assume(info, node, now);
+    this.assumed.set(uid, node);
+    try {
+      await withTimeout(
+        this.clock,
+        BIND_TIMEOUT_MS,
+        this.client.createSubresource(PODS, namespace, name, 'binding', {
+          apiVersion: 'v1',
+          kind: 'Binding',
+          metadata: { name, namespace, uid },
+          target: { apiVersion: 'v1', kind: 'Node', name: node },
+        }),
+        () => new StatusError('Timeout', 504, 'the binding was not acknowledged in time'),
+      );
+      this.recorder.record(info.pod, 'Normal', 'Scheduled', `Successfully assigned ${info.key} to ${node}`);
+    } catch (error) {
+      // Already settled: the pod was published with its node, or deleted, meanwhile.
+      if (!this.assumed.delete(uid)) return;
+      this.snapshot.removePod(uid);
+      this.queue.happened('pod-gone');
+      if (isNotFound(error)) {
+        this.queue.delete(uid);
+        return;
+      }
+      this.queue.retry(uid);
+      const message = error instanceof Error ? error.message : String(error);
+      this.recorder.record(info.pod, 'Warning', 'FailedScheduling', `binding rejected: ${message}`);
+      if (!isConflict(error)) throw error;
+    }
+  }
+
+  private async refuse(info: PodInfo, situation: Situation, decision: Decision): Promise<void> {
+    const helpedBy = new Set<ClusterEvent>();
+    for (const plugin of this.filters) {
+      if (decision.refusedBy.includes(plugin.name)) for (const event of plugin.helpedBy) helpedBy.add(event);
+    }
+    helpedBy.add('node-added');
+    let message = decision.message;
+    let nominate: string | undefined;
+    let victims: readonly PodInfo[] = [];
+    if (situation.snapshot.nodes.length > 0) {
+      const preemption = this.victims(info, situation, decision);
+      if (preemption.message !== '') message += ` ${preemption.message}`;
+      nominate = preemption.node;
+      victims = preemption.victims;
+      if (nominate !== undefined) {
+        helpedBy.add('pod-gone');
+        this.nominated.set(info.uid, { info, node: nominate });
+      }
+    }
+    // Before anything is awaited: an event that comes from now on is not missed.
+    this.queue.wait(info.uid, helpedBy);
+    this.recorder.record(info.pod, 'Warning', 'FailedScheduling', message);
+    await this.report(info, message, nominate);
+    for (const victim of victims) await this.evict(victim, info);
+  }
+
+  private victims(info: PodInfo, situation: Situation, decision: Decision): ReturnType<typeof preempt> {
+    const waiting = this.nominated.get(info.uid);
+    const going = waiting && this.snapshot.get(waiting.node)?.pods.values();
+    // Victims of an earlier round are still terminating: kube-scheduler waits for them.
+    for (const pod of going ?? []) {
+      if (pod.priority < info.priority && pod.pod.metadata.deletionTimestamp !== undefined) {
+        return {
+          node: waiting?.node,
+          victims: [],
+          message: 'preemption: not eligible due to a terminating pod on the nominated node.',
+        };
+      }
+    }
+    return this.besidesNominated(info, () =>
+      preempt(info, situation, {
+        filters: this.filters,
+        resolvable: decision.resolvable,
+        isProtected: ({ pod }) =>
+          this.budgets
+            .list(pod.metadata.namespace ?? '')
+            .some(
+              ({ spec, status }) =>
+                this.selects(spec?.selector, pod.metadata.labels) && (status?.disruptionsAllowed ?? 0) <= 0,
+            ),
+      }),
+    );
+  }
+
+  /** Says in the pod's status why it has no node. Lost races do not matter: the pod was changed, or bound, meanwhile. */
+  private async report(info: PodInfo, message: string, nominate: string | undefined): Promise<void> {
+    const pod = this.pods.byKey(info.key);
+    if (!pod || pod.metadata.uid !== info.uid || pod.spec?.nodeName) return;
+    const conditions = pod.status?.conditions ?? [];
+    const current = conditions.find(({ type }) => type === 'PodScheduled');
+    const same =
+      current?.status === 'False' && current.reason === 'Unschedulable' && current.message === message;
+    const nominatedNode = nominate ?? pod.status?.nominatedNodeName;
+    if (same && nominatedNode === pod.status?.nominatedNodeName) return;
+    const next: PodCondition = {
+      type: 'PodScheduled',
+      status: 'False',
+      reason: 'Unschedulable',
+      message,
+      lastTransitionTime:
+        current?.status === 'False' && current.lastTransitionTime
+          ? current.lastTransitionTime
+          : timestamp(this.clock.now()),
+    };
+    try {
+      await this.client.updateStatus(PODS, {
+        ...pod,
+        status: {
+          ...pod.status,
+          conditions: [...conditions.filter((condition) => condition !== current), next],
+          ...(nominatedNode === undefined ? {} : { nominatedNodeName: nominatedNode }),
+        },
+      });
+    } catch (error) {
+      if (!isConflict(error) && !isNotFound(error)) throw error;
+    }
+  }
+
+  private async evict(victim: PodInfo, preemptor: PodInfo): Promise<void> {
+    const { namespace, name = '', uid } = victim.pod.metadata;
+    const live = this.pods.byKey(victim.key);
+    if (!live || live.metadata.uid !== uid) return;
+    const condition: PodCondition = {
+      type: 'DisruptionTarget',
+      status: 'True',
+      reason: 'PreemptionByScheduler',
+      message: `${this.name}: preempting to accommodate a higher priority pod`,
+      lastTransitionTime: timestamp(this.clock.now()),
+    };
+    try {
+      await this.client.updateStatus(PODS, {
+        ...live,
+        status: {
+          ...live.status,
+          conditions: [
+            ...(live.status?.conditions ?? []).filter(({ type }) => type !== condition.type),
+            condition,
+          ],
+        },
+      });
+    } catch (error) {
+      // Only the explanation is lost.
+      if (!isConflict(error) && !isNotFound(error)) throw error;
+    }
+    try {
+      await this.client.delete(PODS, namespace, name, uid === undefined ? {} : { preconditions: { uid } });
+      const node = live.spec?.nodeName ?? '';
+      this.recorder.record(live, 'Normal', 'Preempted', `Preempted by pod ${preemptor.uid} on node ${node}`);
+    } catch (error) {
+      if (!isNotFound(error)) throw error;
+    }
+  }
+}
+
+function nodeChanges(node: Node, old: Node): ClusterEvent[] {
+  const events: ClusterEvent[] = [];
+  if (!sameJson(node.status?.allocatable, old.status?.allocatable)) events.push('node-allocatable');
+  if (!sameJson(node.metadata.labels, old.metadata.labels)) events.push('node-labels');
+  if (
+    !sameJson(node.spec?.taints, old.spec?.taints) ||
+    node.spec?.unschedulable !== old.spec?.unschedulable
+  ) {
+    events.push('node-taints');
+  }
+  return events;
+}

@@ -1,0 +1,94 @@
+import type { Server, TLSSocket } from 'node:tls';
+import type { Logger } from '../../lib/logger.ts';
+import type { EmbeddedBroker } from '../../wire/embedded-broker.ts';
+import { NODES_GROUP, nodeNameOf } from '../../wire/join.ts';
+
+export interface ServerTls {
+  /** PEM. */
+  ca: string;
+  certificate: string;
+  key: string;
+}
+
+const HANDSHAKE_TIMEOUT_MS = 10_000;
+
+/** MQTT over TLS on a port of its own (8883) for nodes that cannot use WebSocket. Client certificates are demanded. */
+export class MqttsListener {
+  private readonly options: {
+    broker: EmbeddedBroker;
+    tls: ServerTls;
+    host?: string;
+    port: number;
+    logger: Logger;
+  };
+  private server: Server | undefined;
+
+  constructor(options: MqttsListener['options']) {
+    this.options = options;
+  }
+
+  /** Rejects with the system's error (EADDRINUSE, EACCES) when it cannot listen. */
+  async start(): Promise<void> {
+    const { createServer } = await import('node:tls');
+    const { tls, broker, logger, port, host } = this.options;
+    const server = createServer({
+      ca: tls.ca,
+      cert: tls.certificate,
+      key: tls.key,
+      requestCert: true,
+      rejectUnauthorized: true,
+      minVersion: 'TLSv1.2',
+      handshakeTimeout: HANDSHAKE_TIMEOUT_MS,
+      ALPNProtocols: ['mqtt'],
+    });
+    server.on('secureConnection', (socket) => {
+      const node = nodeOfCertificate(socket);
+      if (node === undefined) {
+        logger.warn(
+          { remote: socket.remoteAddress },
+          'the client certificate on the MQTT port is not a node’s',
+        );
+        socket.destroy();
+        return;
+      }
+      socket.setNoDelay(true);
+      broker.handle(socket, { node });
+    });
+    server.on('tlsClientError', (error, socket) => {
+      logger.debug({ err: error, remote: socket.remoteAddress }, 'TLS handshake failed on the MQTT port');
+    });
+    await new Promise<void>((resolve, reject) => {
+      server.once('error', reject);
+      server.listen({ port, ...(host === undefined ? {} : { host }) }, () => {
+        server.off('error', reject);
+        server.on('error', (error) => logger.error({ err: error }, 'the MQTT port failed'));
+        resolve();
+      });
+    });
+    this.server = server;
+  }
+
+  /** The port in use; differs from the wanted one when that was 0. */
+  get port(): number {
+    const address = this.server?.address();
+    return typeof address === 'object' && address !== null ? address.port : this.options.port;
+  }
+
+  /** Open connections end when the broker stops, which is to be before this. */
+  async stop(): Promise<void> {
+    const { server } = this;
+    this.server = undefined;
+    if (server) await new Promise<void>((resolve) => server.close(() => resolve()));
+  }
+}
+
+/** `CN=system:node:<name>, O=system:nodes`, as the server's CA signs for nodes. */
+function nodeOfCertificate(socket: TLSSocket): string | undefined {
+  if (!socket.authorized) return undefined;
+  const subject = socket.getPeerCertificate().subject as
+    | { CN?: string | string[]; O?: string | string[] }
+    | undefined;
+  const groups = [subject?.O ?? []].flat();
+  const names = [subject?.CN ?? []].flat();
+  return groups.includes(NODES_GROUP) && names.length === 1 ? nodeNameOf(names[0] as string) : undefined;
+}

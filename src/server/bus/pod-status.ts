@@ -1,0 +1,74 @@
+import type { Pod, PodStatus } from '../../api/types/core-v1.ts';
+import { sameJson } from '../../lib/equal.ts';
+
+const TERMINAL = new Set(['Succeeded', 'Failed']);
+
+/** Fields that others write and an agent's report does not take away. */
+const KEPT = [
+  'qosClass',
+  'startTime',
+  'nominatedNodeName',
+  'observedGeneration',
+  'resourceClaimStatuses',
+] as const;
+
+/**
+ * The pod's status after a report, or undefined when it changes nothing. The report is the whole of what the agent knows;
+ * conditions that it does not report (PodScheduled, readiness gates, DisruptionTarget) stay. A pod that has ended stays
+ * ended: Kubernetes knows no way back from Succeeded and Failed.
+ */
+export function mergePodStatus(existing: PodStatus | undefined, reported: PodStatus): PodStatus | undefined {
+  const merged: PodStatus = { ...reported };
+  for (const field of KEPT) {
+    if (merged[field] === undefined && existing?.[field] !== undefined) {
+      (merged as Record<string, unknown>)[field] = existing[field];
+    }
+  }
+  if (TERMINAL.has(existing?.phase ?? '') && merged.phase !== existing?.phase) {
+    merged.phase = existing?.phase as 'Succeeded' | 'Failed';
+    if (existing?.reason !== undefined) merged.reason = existing.reason;
+    if (existing?.message !== undefined) merged.message = existing.message;
+  }
+  const scheduled = existing?.conditions?.find(({ type }) => type === 'PodScheduled');
+  const conditions = (reported.conditions ?? []).filter(({ type }) => type !== 'PodScheduled' || !scheduled);
+  const reportedTypes = new Set(conditions.map(({ type }) => type));
+  for (const condition of existing?.conditions ?? []) {
+    if (!reportedTypes.has(condition.type)) conditions.push(condition);
+  }
+  if (conditions.length > 0) merged.conditions = conditions;
+  return sameStatus(existing, merged) ? undefined : merged;
+}
+
+/** Equal but for the order of conditions. */
+function sameStatus(existing: PodStatus | undefined, merged: PodStatus): boolean {
+  if (!existing) return false;
+  const byType = (status: PodStatus) =>
+    [...(status.conditions ?? [])].sort((a, b) => (a.type < b.type ? -1 : 1));
+  return sameJson({ ...existing, conditions: byType(existing) }, { ...merged, conditions: byType(merged) });
+}
+
+export type ReportVerdict =
+  /** Of a pod that is no more, or not on this node: nothing to do but to let the agent forget it. */
+  | 'forget'
+  /** Overtaken by a newer report of the same agent process. */
+  | 'stale'
+  | 'apply';
+
+/** Pure: may this report change that pod? */
+export function judgeReport(
+  pod: Pod | undefined,
+  report: { uid: string; namespace: string; name: string; sequence: number },
+  node: string,
+  newestSequence: number | undefined,
+): ReportVerdict {
+  if (
+    !pod ||
+    pod.metadata.uid !== report.uid ||
+    pod.metadata.namespace !== report.namespace ||
+    pod.metadata.name !== report.name ||
+    pod.spec?.nodeName !== node
+  ) {
+    return 'forget';
+  }
+  return newestSequence !== undefined && report.sequence < newestSequence ? 'stale' : 'apply';
+}

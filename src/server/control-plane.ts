@@ -1,0 +1,188 @@
+// Everything of the server below HTTP, put together once: store -> registry -> client -> controllers, scheduler, node
+// monitor, bus. server.ts adds HTTP, identity and streams; the simulation runs it as it is.
+import type { Catalogue } from '../api/catalogue.ts';
+import type { JsonObject } from '../api/object.ts';
+import type { Schemas } from '../api/schema.ts';
+import { EventWriter } from '../client/events.ts';
+import { InformerSet } from '../client/informer.ts';
+import type { Client } from '../client/port.ts';
+import { NodeMonitor } from '../health/node-monitor.ts';
+import type { Clock } from '../lib/clock.ts';
+import type { Logger } from '../lib/logger.ts';
+import type { Random } from '../lib/random.ts';
+import { type Service, ServiceGroup } from '../lib/service.ts';
+import { Scheduler } from '../scheduler/scheduler.ts';
+import type { MessageBus } from '../wire/message-bus.ts';
+import { admissionPlugins } from './admission/index.ts';
+import type { AdmissionPlugin } from './admission/port.ts';
+import { BoardState } from './bus/board-state.ts';
+import { DesiredPublisher } from './bus/desired-publisher.ts';
+import { Ingest } from './bus/ingest.ts';
+import { ServicesPublisher } from './bus/services-publisher.ts';
+import { createControllers } from './controllers/index.ts';
+import { ApiRegistry, type ComponentHealth } from './registry/api-registry.ts';
+import { bootstrap } from './registry/bootstrap.ts';
+import { LocalClient } from './registry/local-client.ts';
+import type { Reviews, TokenIssuer } from './registry/ports.ts';
+import { createStrategies } from './registry/strategies/index.ts';
+import type { Engine, Store } from './store/port.ts';
+import { ObjectStore, type StoreLimits } from './store/store.ts';
+
+/** What identity adds to the registry; it needs the store, which is made here. */
+export interface RegistryExtensions {
+  /** After NamespaceLifecycle and ServiceAccount (NodeRestriction). */
+  admissionBefore?: readonly AdmissionPlugin[];
+  /** Last of all (RoleGuard, quota). */
+  admissionAfter?: readonly AdmissionPlugin[];
+  tokenIssuer?: TokenIssuer;
+  reviews?: Reviews;
+  components?: () => ComponentHealth[];
+}
+
+export interface ControlPlaneOptions {
+  engine: Engine;
+  bus: MessageBus;
+  clock: Clock;
+  random: Random;
+  logger: Logger;
+  catalogue: Catalogue;
+  schemas: Schemas;
+  /** data/bootstrap-objects.json. */
+  bootstrapObjects: readonly JsonObject[];
+  clusterCidr: string;
+  serviceCidr: string;
+  clusterDns: string;
+  clusterDomain: string;
+  /** The cluster's CA, PEM. */
+  ca: string;
+  /** Where the API is reached from pods. */
+  advertise: { address: string; port: number };
+  extend?: (store: Store) => RegistryExtensions;
+  storeLimits?: Partial<StoreLimits>;
+  /** `--mqtt-url`: the broker outlives this process. */
+  externalBroker?: boolean;
+  /** Tests: who changes a stored object gets a TypeError. */
+  freeze?: boolean;
+}
+
+/**
+ * The order of `start` is that of what needs what: the store is loaded, the registry serves it, the objects of a first
+ * start are there, informers are filled; only then does anybody decide or speak to the boards. The engine and the bus
+ * belong to the control plane: opened and closed, started and stopped here.
+ */
+export class ControlPlane implements Service {
+  readonly store: ObjectStore;
+  readonly registry: ApiRegistry;
+  /** The client of the controllers. */
+  readonly client: Client;
+  readonly informers: InformerSet;
+  readonly events: EventWriter;
+  /** What the bus knows of each board. */
+  readonly boards: BoardState;
+  readonly scheduler: Scheduler;
+  readonly desiredPublisher: DesiredPublisher;
+  readonly servicesPublisher: ServicesPublisher;
+  readonly ingest: Ingest;
+  private readonly options: ControlPlaneOptions;
+  private readonly foundation: ServiceGroup;
+  private readonly deciders: ServiceGroup;
+
+  constructor(options: ControlPlaneOptions) {
+    this.options = options;
+    const { engine, bus, clock, random, logger, catalogue, schemas, clusterCidr, serviceCidr } = options;
+    const store = new ObjectStore({
+      engine,
+      clock,
+      logger,
+      ...(options.storeLimits === undefined ? {} : { limits: options.storeLimits }),
+      ...(options.freeze === undefined ? {} : { freeze: options.freeze }),
+    });
+    this.store = store;
+    const extensions = options.extend?.(store) ?? {};
+    const registry = new ApiRegistry({
+      store,
+      catalogue,
+      schemas,
+      strategies: createStrategies(),
+      admission: admissionPlugins({
+        store,
+        random,
+        ...(extensions.admissionBefore === undefined ? {} : { before: extensions.admissionBefore }),
+        ...(extensions.admissionAfter === undefined ? {} : { after: extensions.admissionAfter }),
+      }),
+      clock,
+      random,
+      logger,
+      serviceCidr,
+      tokenIssuer: extensions.tokenIssuer,
+      reviews: extensions.reviews,
+      ...(extensions.components === undefined ? {} : { components: extensions.components }),
+    });
+    this.registry = registry;
+    const clientOf = (name: string): Client =>
+      new LocalClient({ registry, user: { name, groups: ['system:masters'] }, logger });
+    const client = clientOf('system:kube-controller-manager');
+    this.client = client;
+    const informers = new InformerSet({ client, logger });
+    this.informers = informers;
+    this.events = new EventWriter({ client, clock, logger });
+    this.boards = new BoardState({ clock });
+    const shared = { client, informers, clock, random, logger, events: this.events };
+    this.scheduler = new Scheduler({
+      ...shared,
+      client: clientOf('system:kube-scheduler'),
+      readings: this.boards.readings,
+    });
+    const external = options.externalBroker ?? false;
+    this.desiredPublisher = new DesiredPublisher({ bus, informers, clock, logger, externalBroker: external });
+    this.servicesPublisher = new ServicesPublisher({
+      bus,
+      informers,
+      clock,
+      logger,
+      cluster: {
+        clusterCidr,
+        serviceCidr,
+        clusterDns: options.clusterDns,
+        clusterDomain: options.clusterDomain,
+      },
+      externalBroker: external,
+    });
+    // Its user is the one that kubelets have in common: what agents report is written in their name.
+    this.ingest = new Ingest({ ...shared, client: clientOf('system:kubelet'), bus, boards: this.boards });
+    this.foundation = new ServiceGroup([store, registry]);
+    this.deciders = new ServiceGroup([
+      informers,
+      this.events,
+      ...createControllers({ ...shared, catalogue, clusterCidr, ca: options.ca }),
+      this.scheduler,
+      new NodeMonitor({ ...shared, liveness: this.boards.liveness }),
+      this.desiredPublisher,
+      this.servicesPublisher,
+      this.ingest,
+      bus,
+    ]);
+  }
+
+  async start(): Promise<void> {
+    const { bootstrapObjects: objects, serviceCidr, advertise, logger } = this.options;
+    await this.foundation.start();
+    try {
+      const { registry, store } = this;
+      await bootstrap({ registry, store, logger, objects, serviceCidr, advertise });
+      await this.deciders.start();
+    } catch (error) {
+      await this.foundation.stop();
+      throw error;
+    }
+  }
+
+  /** Orderly: what is under way ends, everything is flushed. */
+  async stop(): Promise<void> {
+    try {
+      await this.deciders.stop();
+    } finally {
+      await this.foundation.stop();
+    }
+  }
+}

@@ -1,0 +1,40 @@
+import type { Service } from '../../lib/service.ts';
+import type { ControllerContext } from './context.ts';
+import { cronJobController } from './cronjob/controller.ts';
+import { daemonSetController } from './daemonset/controller.ts';
+import { deploymentController } from './deployment/controller.ts';
+import { disruptionController } from './disruption.ts';
+import { endpointsController } from './endpoints/controller.ts';
+import { GarbageCollector } from './garbage/collector.ts';
+import { jobController } from './job/controller.ts';
+import { namespaceController } from './namespace.ts';
+import { nodeIpamController } from './node-ipam.ts';
+import { podGcController } from './pod-gc.ts';
+import { replicaSetController, replicationController } from './replicaset/controller.ts';
+import { serviceAccountController } from './service-account.ts';
+import { statefulSetController } from './statefulset/controller.ts';
+
+export type { ControllerContext } from './context.ts';
+
+/** Every controller of the server. To add one, write it beside these and put it in here (docs/checklists). */
+const CONTROLLERS: readonly ((context: ControllerContext) => Service)[] = [
+  namespaceController,
+  serviceAccountController,
+  nodeIpamController,
+  deploymentController,
+  replicaSetController,
+  replicationController,
+  daemonSetController,
+  statefulSetController,
+  jobController,
+  cronJobController,
+  endpointsController,
+  disruptionController,
+  podGcController,
+  (context) => new GarbageCollector(context),
+];
+
+/** Their informers are those of `context.informers`, which has to be started before them. */
+export function createControllers(context: ControllerContext): Service[] {
+  return CONTROLLERS.map((create) => create(context));
+}

@@ -1,0 +1,121 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { gzip } from 'node:zlib';
+import { StatusError } from '../../api/errors.ts';
+import type { AnswerForm } from './negotiation.ts';
+
+/** Below this, compressing costs more than it saves; as Kubernetes. */
+const COMPRESS_FROM = 128 * 1024;
+const GZIP_LEVEL = 1;
+/** RFC 7234 3.2: nobody between may keep what RBAC decided for one user. */
+export const NOT_CACHED = 'no-cache, private';
+
+export interface Answering {
+  readonly request: IncomingMessage;
+  readonly response: ServerResponse;
+  readonly query: URLSearchParams;
+  readonly warnings: string[];
+}
+
+/** Sends an object in the form that the client asked for. `json` is its text when it is already at hand. */
+export async function sendObject(
+  answering: Answering,
+  code: number,
+  object: unknown,
+  form: Pick<AnswerForm, 'encoding'>,
+  serialise: (object: object) => string = JSON.stringify,
+): Promise<void> {
+  const { request, response, query } = answering;
+  if (form.encoding === 'yaml') {
+    const { writeYaml } = await import('./yaml-text.ts');
+    return sendText(answering, code, 'application/yaml', writeYaml(object));
+  }
+  const pretty = wantsPretty(query.get('pretty'), request.headers['user-agent']);
+  const text = pretty ? `${JSON.stringify(object, null, 2)}\n` : `${serialise(object as object)}\n`;
+  if (response.destroyed) return;
+  return sendText(answering, code, 'application/json', text);
+}
+
+export async function sendText(
+  { request, response, warnings }: Pick<Answering, 'request' | 'response'> & { warnings?: string[] },
+  code: number,
+  contentType: string,
+  text: string | Buffer,
+  headers: Record<string, string> = {},
+): Promise<void> {
+  if (response.headersSent || response.destroyed) return;
+  let body = typeof text === 'string' ? Buffer.from(text) : text;
+  const all: Record<string, string | string[] | number> = {
+    'cache-control': NOT_CACHED,
+    'content-type': contentType,
+    ...headers,
+  };
+  if (warnings && warnings.length > 0) all.warning = warnings.map(warningHeader);
+  if (body.length >= COMPRESS_FROM && acceptsGzip(request)) {
+    body = await compress(body);
+    all['content-encoding'] = 'gzip';
+    all.vary = 'Accept-Encoding';
+  }
+  all['content-length'] = body.length;
+  response.writeHead(code, all);
+  response.end(request.method === 'HEAD' ? undefined : body);
+}
+
+export function acceptsGzip(request: IncomingMessage): boolean {
+  return /(?:^|,)\s*gzip\s*(?:;\s*q=(?!0(?:\.0*)?\s*(?:,|$))|,|$)/i.test(
+    String(request.headers['accept-encoding'] ?? ''),
+  );
+}
+
+function compress(body: Buffer): Promise<Buffer> {
+  return new Promise((resolve, reject) => {
+    gzip(body, { level: GZIP_LEVEL }, (error, result) => (error ? reject(error) : resolve(result)));
+  });
+}
+
+/** People who look with curl or a browser get indented text, as from Kubernetes. */
+function wantsPretty(parameter: string | null, userAgent: string | undefined): boolean {
+  if (parameter !== null) return parameter === '' || parameter === 'true' || parameter === '1';
+  return /^(?:curl|Wget|Mozilla)/.test(userAgent ?? '');
+}
+
+const LONGEST_WARNING = 4096;
+
+/** `299 - "text"` [RFC 7234 5.5], quoted; header values are Latin-1, so the rest is escaped. */
+export function warningHeader(text: string): string {
+  const clean = text
+    .slice(0, LONGEST_WARNING)
+    .replace(/[^\x20-\x7e]/gu, ' ')
+    .replace(/["\\]/g, '\\$&');
+  return `299 - "${clean}"`;
+}
+
+export function asStatusError(error: unknown): StatusError | undefined {
+  return error instanceof StatusError ? error : undefined;
+}
+
+/** Any failure as the Status that the client gets. What is not a StatusError is a bug: its text stays in the log. */
+export function toStatusError(error: unknown): StatusError {
+  return (
+    asStatusError(error) ??
+    new StatusError('InternalError', 500, 'Internal error occurred: see the log of the server', {
+      causes: [{ message: 'see the log of the server' }],
+    })
+  );
+}
+
+export async function sendStatus(answering: Answering, error: StatusError): Promise<void> {
+  const retry = error.status.details?.retryAfterSeconds;
+  const headers: Record<string, string> = retry === undefined ? {} : { 'retry-after': String(retry) };
+  await sendText(answering, error.code, 'application/json', `${JSON.stringify(error.status)}\n`, headers);
+}
+
+/** A Status over a raw socket whose upgrade is refused. */
+export function statusOverSocket(error: StatusError): string {
+  const body = `${JSON.stringify(error.status)}\n`;
+  return (
+    `HTTP/1.1 ${error.code} ${error.reason || 'Error'}\r\n` +
+    'content-type: application/json\r\n' +
+    'connection: close\r\n' +
+    `content-length: ${Buffer.byteLength(body)}\r\n\r\n${body}`
+  );
+}

@@ -1,0 +1,464 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { createServer, type Server } from 'node:https';
+import type { AddressInfo } from 'node:net';
+import type { Duplex } from 'node:stream';
+import type { TLSSocket } from 'node:tls';
+import type { Catalogue } from '../../api/catalogue.ts';
+import { badRequest, StatusError } from '../../api/errors.ts';
+import { type Clock, withTimeout } from '../../lib/clock.ts';
+import type { Logger } from '../../lib/logger.ts';
+import type { Random } from '../../lib/random.ts';
+import type { Service } from '../../lib/service.ts';
+import type { Authenticator } from '../identity/authentication.ts';
+import type { Authorizer } from '../identity/authorization.ts';
+import type { Identity } from '../identity/identity.ts';
+import type { Joining } from '../identity/joining.ts';
+import { nodeOfUser } from '../identity/node-authorizer.ts';
+import type { Registry, RequestContext, UserInfo } from '../registry/port.ts';
+import { Access, describe, unauthorized } from './access.ts';
+import { type Answering, asStatusError, sendStatus, statusOverSocket, toStatusError } from './answer.ts';
+import { Discovery } from './discovery.ts';
+import { Fairness } from './fairness.ts';
+import { RequestMetrics } from './metrics.ts';
+import { negotiate } from './negotiation.ts';
+import { OpenApi } from './openapi.ts';
+import type { RawSchema } from './openapi-documents.ts';
+import { isDashboardPath, isPublicPath, PathHandler } from './path-handler.ts';
+import type {
+  CustomSchemas,
+  HealthCheck,
+  StreamHandlers,
+  TableCells,
+  Upgrade,
+  UpgradeRoute,
+} from './ports.ts';
+import { parseRequest, type RequestInfo, type ResourceRequest } from './request-info.ts';
+import { fieldManagerOf, watchOptions } from './request-options.ts';
+import { noSuchResource, ResourceHandler, sendNotFoundText } from './resource-handler.ts';
+import type { StaticFiles } from './static-files.ts';
+import { type ColumnDescriptions, includeObject, type TableColumns, TableWriter } from './table.ts';
+import { WatchStreams } from './watch.ts';
+
+export interface ApiServerOptions {
+  /** Port 0 chooses a free one; see `port`. */
+  listen: { address: string; port: number };
+  registry: Registry;
+  catalogue: Catalogue;
+  identity: Identity;
+  authenticator: Authenticator;
+  authorizer: Authorizer;
+  joining: Joining;
+  /** Issuer and public key of service account tokens. */
+  openId: { issuer: string; jwks: () => object };
+  streams: StreamHandlers;
+  upgrades: readonly UpgradeRoute[];
+  checks: readonly HealthCheck[];
+  tables: { columns: TableColumns; descriptions: ColumnDescriptions; cells: TableCells };
+  openApi: { loadSchemas: () => Promise<Readonly<Record<string, RawSchema>>>; custom: CustomSchemas };
+  /** The dashboard; absent: none. */
+  files?: StaticFiles | undefined;
+  /** What the boards measured last; see boards.ts. */
+  boards: () => object;
+  /** The newest published revision. */
+  revision: () => number;
+  /** The JSON text of an object; the store keeps those of fresh ones. Absent: JSON.stringify. */
+  serialise?: ((object: object) => string) | undefined;
+  /** copepod's own version: 1.2.3 */
+  version: string;
+  clock: Clock;
+  random: Random;
+  logger: Logger;
+  limits?: { total?: number; perClient?: number } | undefined;
+}
+
+const KUBERNETES_VERSION = 'v1.36.0';
+const HEADERS_TIMEOUT_MS = 20_000;
+const REQUEST_TIMEOUT_MS = 60_000;
+const KEEP_ALIVE_MS = 120_000;
+const DRAIN_MS = 10_000;
+const FLUSH_MS = 1000;
+const MOST_CONNECTIONS = 4096;
+
+/**
+ * The HTTPS port: the Kubernetes API, joining, the dashboard's files, and upgrades (streams of pods, MQTT, agents).
+ * Each request: identify -> impersonate -> authorise -> take a place -> resolve -> handle -> answer.
+ */
+export class ApiServer implements Service {
+  private readonly options: ApiServerOptions;
+  private readonly access: Access;
+  private readonly fairness: Fairness;
+  private readonly metrics = new RequestMetrics();
+  private readonly watches: WatchStreams;
+  private readonly resources: ResourceHandler;
+  private readonly openApi: OpenApi;
+  private readonly paths: PathHandler;
+  private server: Server | undefined;
+  /** Sockets that left HTTP: Node forgets them, stop() must not. */
+  private readonly upgraded = new Set<Duplex>();
+  private readonly connections = new Set<TLSSocket>();
+  private readonly working = new Set<Promise<void>>();
+  private stopping = false;
+
+  constructor(options: ApiServerOptions) {
+    this.options = options;
+    const { registry, catalogue, clock, random, identity, joining } = options;
+    const serialise = options.serialise ?? JSON.stringify;
+    const version = `${KUBERNETES_VERSION}+copepod.${options.version}`;
+    const tables = new TableWriter(options.tables);
+    this.access = new Access({
+      authenticator: options.authenticator,
+      authorizer: options.authorizer,
+      onRefused: (reason) => options.logger.info({ reason }, 'credentials refused'),
+    });
+    this.fairness = new Fairness({
+      total: options.limits?.total ?? 400,
+      perClient: options.limits?.perClient ?? 100,
+    });
+    this.watches = new WatchStreams({
+      registry,
+      tables,
+      clock,
+      random,
+      revision: options.revision,
+      serialise,
+    });
+    this.resources = new ResourceHandler({
+      registry,
+      catalogue,
+      tables,
+      watches: this.watches,
+      streams: options.streams,
+      clock,
+      serialise,
+      loadSchemas: options.openApi.loadSchemas,
+    });
+    this.openApi = new OpenApi({ catalogue, clock, version, ...options.openApi });
+    this.paths = new PathHandler({
+      discovery: new Discovery(catalogue),
+      openApi: this.openApi,
+      clock,
+      version,
+      serverAddress: () => `${options.listen.address}:${this.port}`,
+      caPem: () => identity.caPem,
+      join: (body, authorization, user, from) => joining.join(body, authorization, user, from),
+      openId: options.openId,
+      checks: options.checks,
+      files: options.files,
+      boards: options.boards,
+      metrics: () =>
+        this.metrics.text({
+          inFlight: this.fairness.current,
+          watches: this.watches.count,
+          residentBytes: process.memoryUsage.rss(),
+        }),
+    });
+  }
+
+  /** The port that it listens on; 0 before start. */
+  get port(): number {
+    const address = this.server?.address() as AddressInfo | null | undefined;
+    return address?.port ?? 0;
+  }
+
+  /** Rejects with the system's error (EADDRINUSE, EACCES) when it cannot listen. */
+  async start(): Promise<void> {
+    const { identity, listen, logger } = this.options;
+    const server = createServer(
+      {
+        key: identity.serving.key,
+        cert: identity.serving.certificate,
+        ca: identity.caPem,
+        requestCert: true,
+        // Who has no certificate may have a token; Access decides.
+        rejectUnauthorized: false,
+        minVersion: 'TLSv1.2',
+        ALPNProtocols: ['http/1.1'],
+        headersTimeout: HEADERS_TIMEOUT_MS,
+        requestTimeout: REQUEST_TIMEOUT_MS,
+        keepAliveTimeout: KEEP_ALIVE_MS,
+        noDelay: true,
+      },
+      (request, response) => this.track(this.onRequest(request, response)),
+    );
+    server.maxConnections = MOST_CONNECTIONS;
+    server.on('upgrade', (request, socket, head) => this.track(this.onUpgrade({ request, socket, head })));
+    server.on('secureConnection', (socket: TLSSocket) => {
+      this.connections.add(socket);
+      socket.once('close', () => this.connections.delete(socket));
+    });
+    server.on('tlsClientError', (error) => logger.debug({ error: error.message }, 'TLS handshake failed'));
+    server.on('clientError', (error, socket) => {
+      logger.debug({ error: error.message }, 'malformed request');
+      if (socket.writable) socket.end('HTTP/1.1 400 Bad Request\r\nconnection: close\r\n\r\n');
+      else socket.destroy();
+    });
+    this.server = server;
+    this.openApi.start();
+    await new Promise<void>((resolve, reject) => {
+      server.once('error', reject);
+      server.listen(listen.port, listen.address, () => {
+        server.off('error', reject);
+        server.on('error', (error) => logger.error({ error: error.message }, 'HTTPS server'));
+        resolve();
+      });
+    });
+  }
+
+  /** No new connections; watches end in order; requests under way get some seconds; then everything is closed. */
+  async stop(): Promise<void> {
+    const { server } = this;
+    if (!server) return;
+    this.stopping = true;
+    const closed = new Promise<void>((resolve) => server.close(() => resolve()));
+    this.watches.stop();
+    server.closeIdleConnections();
+    const { clock, logger } = this.options;
+    await withTimeout(clock, DRAIN_MS, Promise.allSettled(this.working), () => new Error('drain')).catch(() =>
+      logger.warn({ requests: this.working.size }, 'requests cut off at the stop'),
+    );
+    // end() lets what is written still go out; destroying at once would lose the ends of watches.
+    for (const socket of [...this.connections, ...this.upgraded]) socket.end();
+    await withTimeout(clock, FLUSH_MS, closed, () => new Error('flush')).catch(() => {
+      for (const socket of this.upgraded) socket.destroy();
+      server.closeAllConnections();
+    });
+    this.openApi.stop();
+    await closed;
+    this.server = undefined;
+    this.stopping = false;
+  }
+
+  private track(work: Promise<void>): void {
+    this.working.add(work);
+    void work.finally(() => this.working.delete(work));
+  }
+
+  private async onRequest(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const { random, logger } = this.options;
+    const method = request.method ?? 'GET';
+    const requestId = auditId(request) ?? random.uuid();
+    const warnings: string[] = [];
+    const answering: Answering = { request, response, query: new URLSearchParams(), warnings };
+    let info: RequestInfo | undefined;
+    let leave: (() => void) | undefined;
+    response.setHeader('audit-id', requestId);
+    if (this.stopping) response.setHeader('connection', 'close');
+    try {
+      const url = readUrl(request);
+      Object.assign(answering, { query: url.query });
+      info = parse(method, url.path, url.query);
+      const asking = this.identify(request, method, url.path);
+      const user = asking && this.authorized(request, asking.user, asking.open, info, url.query);
+      leave = this.fairness.enter(user?.name ?? request.socket.remoteAddress ?? '');
+      response.once('close', leave);
+      const context = makeContext(user ?? NOBODY, requestId, warnings, request, url.query);
+      if (info.kind === 'path') await this.paths.handle(method, info.path, user, answering);
+      else await this.handleResource(info, context, answering, leave);
+    } catch (error) {
+      await this.answerError(error, answering, info);
+    } finally {
+      leave?.();
+      this.metrics.count(
+        info?.kind === 'resource' ? info.verb : method.toLowerCase(),
+        info?.kind === 'resource' ? this.knownResource(info) : '',
+        response.statusCode,
+      );
+      logger.debug({ method, url: request.url, code: response.statusCode, requestId }, 'request');
+    }
+  }
+
+  /** Metrics' labels are bounded: only what the catalogue names. */
+  private knownResource({ group, version, resource }: ResourceRequest): string {
+    return this.options.catalogue.find(group, version, resource)?.resource ?? 'unknown';
+  }
+
+  /**
+   * Who asks. `open`: the path needs no right. The anonymous get nothing else (401), so that nothing has to be granted to
+   * them by roles. On open paths bad credentials count as none: a browser with an old token still gets the log-in page.
+   */
+  private identify(
+    request: IncomingMessage,
+    method: string,
+    path: string,
+  ): { user: UserInfo; open: boolean } | undefined {
+    const open = isPublicPath(method, path) || isDashboardPath(method, path);
+    try {
+      const { user, anonymous } = this.access.authenticate(request);
+      if (!anonymous) return { user, open };
+    } catch (error) {
+      if (!open) throw error;
+    }
+    if (open) return undefined;
+    throw unauthorized();
+  }
+
+  private authorized(
+    request: IncomingMessage,
+    user: UserInfo,
+    open: boolean,
+    info: RequestInfo,
+    query: URLSearchParams,
+  ): UserInfo {
+    const effective = this.access.effectiveUser(request, user);
+    if (!open) this.access.authorize(effective, info, query);
+    return effective;
+  }
+
+  private async handleResource(
+    info: ResourceRequest,
+    context: RequestContext,
+    answering: Answering,
+    leave: () => void,
+  ): Promise<void> {
+    const target = this.resources.resolve(info);
+    if (!target) return sendNotFoundText(answering);
+    // A log may be followed for hours: it holds no place.
+    if (target.subresource === 'log') leave();
+    const gone = new AbortController();
+    answering.response.once('close', () => gone.abort());
+    await this.resources.handle(info, target, context, answering, gone.signal);
+  }
+
+  private async answerError(
+    error: unknown,
+    answering: Answering,
+    info: RequestInfo | undefined,
+  ): Promise<void> {
+    const { request, response } = answering;
+    const status = toStatusError(error);
+    if (!asStatusError(error)) {
+      this.options.logger.error({ error, request: info && describe(info) }, 'request failed');
+    }
+    if (response.headersSent) {
+      response.destroy();
+      return;
+    }
+    // What is left of a refused body would be taken for the next request.
+    if (!request.complete) response.setHeader('connection', 'close');
+    await sendStatus(answering, status).catch(() => response.destroy());
+  }
+
+  private async onUpgrade(upgrade: Upgrade): Promise<void> {
+    const { request, socket } = upgrade;
+    this.upgraded.add(socket);
+    socket.once('close', () => this.upgraded.delete(socket));
+    socket.on('error', () => socket.destroy());
+    try {
+      if (this.stopping) throw new StatusError('ServiceUnavailable', 503, 'the server is stopping');
+      const { path, query } = readUrl(request);
+      const { user, anonymous } = this.access.authenticate(request);
+      if (anonymous) throw unauthorized();
+      const route = this.options.upgrades.find((candidate) => matchesRoute(candidate.path, path));
+      if (route) await this.upgradeRoute(route, user, path, query, upgrade);
+      else await this.upgradeResource(user, path, query, upgrade);
+    } catch (error) {
+      if (!asStatusError(error)) this.options.logger.error({ error, url: request.url }, 'upgrade failed');
+      if (socket.writable) socket.end(statusOverSocket(toStatusError(error)));
+      else socket.destroy();
+    }
+  }
+
+  private async upgradeRoute(
+    route: UpgradeRoute,
+    user: UserInfo,
+    path: string,
+    query: URLSearchParams,
+    upgrade: Upgrade,
+  ): Promise<void> {
+    const nodeName = nodeOfUser(user);
+    if (route.who === 'node' && nodeName === undefined) {
+      throw new StatusError('Forbidden', 403, `${path} is for nodes only`, {});
+    }
+    await route.upgrade({ user, nodeName, path, query }, upgrade);
+  }
+
+  private async upgradeResource(
+    user: UserInfo,
+    path: string,
+    query: URLSearchParams,
+    upgrade: Upgrade,
+  ): Promise<void> {
+    const { request, socket } = upgrade;
+    const info = parse(request.method ?? 'GET', path, query);
+    const effective = this.access.effectiveUser(request, user);
+    const asked = info.kind === 'resource' ? asConnect(info) : info;
+    this.access.authorize(effective, asked, query);
+    if (info.kind === 'path') throw noSuchResource();
+    const target = this.resources.resolve(info);
+    if (!target) throw noSuchResource();
+    const requestId = auditId(request) ?? this.options.random.uuid();
+    const context = makeContext(effective, requestId, [], request, query);
+    const { subresource, name, namespace } = info;
+    if (info.verb === 'watch') {
+      const { acceptWatch } = await import('./websocket-watch.ts');
+      const form = negotiate(undefined);
+      const sink = acceptWatch(upgrade);
+      return this.watches
+        .serve(context, target, watchOptions(query), form, includeObject(query), sink)
+        .catch((error: unknown) => sink.fail(toStatusError(error)));
+    }
+    const streams = info.resource === 'pods' && STREAMED.find((known) => known === subresource);
+    if (!streams) throw badRequest('this path takes no upgrade');
+    const gone = new AbortController();
+    socket.once('close', () => gone.abort());
+    await this.options.streams.upgrade(
+      { subresource: streams, namespace, name, query, context, signal: gone.signal },
+      upgrade,
+    );
+  }
+}
+
+const STREAMED = ['log', 'exec', 'attach', 'portforward'] as const;
+const NOBODY: UserInfo = { name: 'system:anonymous', groups: ['system:unauthenticated'] };
+
+/**
+ * A WebSocket opens with GET, but a right to read pods/exec is not one to run commands: authorised as `create`, as
+ * Kubernetes does since 1.35.
+ */
+function asConnect(info: ResourceRequest): ResourceRequest {
+  const running = ['exec', 'attach', 'portforward'].includes(info.subresource);
+  return running && info.verb === 'get' ? { ...info, verb: 'create' } : info;
+}
+
+function matchesRoute(route: string, path: string): boolean {
+  return route.endsWith('/') ? path.startsWith(route) && path.length > route.length : path === route;
+}
+
+function readUrl(request: IncomingMessage): { path: string; query: URLSearchParams } {
+  const url = request.url ?? '/';
+  const mark = url.indexOf('?');
+  const path = mark < 0 ? url : url.slice(0, mark);
+  if (!path.startsWith('/')) throw badRequest('the request has no path');
+  return { path, query: new URLSearchParams(mark < 0 ? '' : url.slice(mark + 1)) };
+}
+
+function parse(method: string, path: string, query: URLSearchParams): RequestInfo {
+  try {
+    return parseRequest(method, path, query);
+  } catch {
+    throw badRequest('the path is not valid percent-encoding');
+  }
+}
+
+/** The client may name its request, for finding it in logs; anything odd is ignored. */
+function auditId(request: IncomingMessage): string | undefined {
+  const given = request.headers['audit-id'];
+  return typeof given === 'string' && /^[\w.-]{1,64}$/.test(given) ? given : undefined;
+}
+
+function makeContext(
+  user: UserInfo,
+  requestId: string,
+  warnings: string[],
+  request: IncomingMessage,
+  query: URLSearchParams,
+): RequestContext {
+  return {
+    user,
+    requestId,
+    warn: (text) => {
+      if (!warnings.includes(text)) warnings.push(text);
+    },
+    fieldManager: fieldManagerOf(query, request.headers['user-agent']),
+  };
+}

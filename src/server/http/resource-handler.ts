@@ -1,0 +1,403 @@
+import type { Catalogue, ResourceInfo } from '../../api/catalogue.ts';
+import { badRequest, StatusError } from '../../api/errors.ts';
+import type { JsonObject, KubeObject } from '../../api/object.ts';
+import { apiVersionOf } from '../../api/resource.ts';
+import type { Patch } from '../../client/port.ts';
+import type { Clock } from '../../lib/clock.ts';
+import type { ListResult, Registry, RequestContext, Target } from '../registry/port.ts';
+import { type Answering, sendObject, sendText } from './answer.ts';
+import { type DecodedBody, decodeObject, decodeText, readBody } from './body.ts';
+import { subresourceKind } from './discovery.ts';
+import { JsonSyntaxError, parseJson } from './json-text.ts';
+import { type AnswerForm, mediaType, negotiate } from './negotiation.ts';
+import type { RawSchema } from './openapi-documents.ts';
+import type { StreamHandlers } from './ports.ts';
+import type { ResourceRequest } from './request-info.ts';
+import {
+  deleteOptions,
+  demandFieldManager,
+  readOptions,
+  refuseForce,
+  watchOptions,
+  writeOptions,
+} from './request-options.ts';
+import { includeObject, partial, partialList, type TableWriter } from './table.ts';
+import { ResponseSink, type WatchStreams } from './watch.ts';
+
+/** What the router answers for a path below a known group that names nothing. */
+export function noSuchResource(): StatusError {
+  return new StatusError('NotFound', 404, 'the server could not find the requested resource', {});
+}
+
+export function methodNotAllowed(): StatusError {
+  return new StatusError(
+    'MethodNotAllowed',
+    405,
+    'the server does not allow this method on the requested resource',
+    {},
+  );
+}
+
+/** Pod subresources that stream; served by StreamHandlers. */
+const STREAMS = new Set(['log', 'exec', 'attach', 'portforward']);
+
+export interface ResourceHandlerOptions {
+  registry: Registry;
+  catalogue: Catalogue;
+  tables: TableWriter;
+  watches: WatchStreams;
+  streams: StreamHandlers;
+  clock: Clock;
+  serialise: (object: object) => string;
+  /** data/schemas.json */
+  loadSchemas: () => Promise<Readonly<Record<string, RawSchema>>>;
+}
+
+/** Everything below /api/v1 and /apis/<group>/<version>: from a request to a call of the registry and back to an answer. */
+export class ResourceHandler {
+  private readonly options: ResourceHandlerOptions;
+
+  constructor(options: ResourceHandlerOptions) {
+    this.options = options;
+  }
+
+  /** Finds what the URL names and checks the verb. Undefined: not even the group and version are known. */
+  resolve(request: ResourceRequest): Target | undefined {
+    const { group, version, resource, namespace, name, subresource, verb } = request;
+    const info = this.options.catalogue.find(group, version, resource);
+    if (!info) {
+      const groups = this.options.catalogue.groupVersions();
+      if (groups.some((known) => known.group === group)) throw noSuchResource();
+      return undefined;
+    }
+    // A Namespace's own URL has its name where others have their namespace.
+    const inNamespace = namespace !== '' && !(group === '' && resource === 'namespaces');
+    if (!info.namespaced && inNamespace) throw noSuchResource();
+    if (info.namespaced && !inNamespace) {
+      if (name !== '') throw noSuchResource();
+      if (verb !== 'list' && verb !== 'watch') throw methodNotAllowed();
+    }
+    this.checkVerb(info, request);
+    return {
+      info,
+      ...(info.namespaced && namespace !== '' ? { namespace } : {}),
+      ...(name === '' ? {} : { name }),
+      ...(subresource === '' ? {} : { subresource }),
+    };
+  }
+
+  private checkVerb(info: ResourceInfo, { verb, name, subresource, rest }: ResourceRequest): void {
+    if (subresource !== '') {
+      const found = info.subresources.find((candidate) => candidate.name === subresource);
+      if (!found || (rest !== '' && subresource !== 'proxy')) throw noSuchResource();
+      if (!found.verbs.includes(verb)) throw methodNotAllowed();
+      return;
+    }
+    if (!info.verbs.includes(verb)) throw methodNotAllowed();
+    if (name === '' && (verb === 'update' || verb === 'patch')) throw methodNotAllowed();
+    if (name !== '' && verb === 'create') throw methodNotAllowed();
+  }
+
+  async handle(
+    request: ResourceRequest,
+    target: Target,
+    context: RequestContext,
+    answering: Answering,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const { info, subresource } = target;
+    if (info.group === '' && info.resource === 'pods' && subresource && STREAMS.has(subresource)) {
+      return this.stream(request, context, answering, signal);
+    }
+    if (subresource === 'proxy') throw notOffered(`${info.resource}/proxy`);
+    const form = negotiate(answering.request.headers.accept);
+    switch (request.verb) {
+      case 'get':
+        return this.get(target, context, answering, form);
+      case 'list':
+        return this.list(target, context, answering, form);
+      case 'watch':
+        return this.watch(target, context, answering, form);
+      case 'create':
+        return this.create(target, context, answering, form);
+      case 'update':
+        return this.update(target, context, answering, form);
+      case 'patch':
+        return this.patch(target, context, answering, form);
+      case 'delete':
+        return this.delete(target, context, answering, form);
+      case 'deletecollection':
+        return this.deleteCollection(target, context, answering, form);
+      default:
+        throw methodNotAllowed();
+    }
+  }
+
+  private stream(
+    { name, namespace, subresource }: ResourceRequest,
+    context: RequestContext,
+    { response, query }: Answering,
+    signal: AbortSignal,
+  ): Promise<void> {
+    if (subresource !== 'log') throw badRequest('Upgrade request required');
+    return this.options.streams.log({ subresource, namespace, name, query, context, signal }, response);
+  }
+
+  private async get(
+    target: Target,
+    context: RequestContext,
+    answering: Answering,
+    form: AnswerForm,
+  ): Promise<void> {
+    const resourceVersion = answering.query.get('resourceVersion');
+    const object = await this.options.registry.get(
+      context,
+      target,
+      resourceVersion ? { resourceVersion } : {},
+    );
+    return this.sendOne(target, object, 200, answering, form);
+  }
+
+  private async list(
+    target: Target,
+    context: RequestContext,
+    answering: Answering,
+    form: AnswerForm,
+  ): Promise<void> {
+    const result = await this.options.registry.list(context, target, readOptions(answering.query));
+    return this.sendList(target, result, answering, form);
+  }
+
+  private async watch(
+    target: Target,
+    context: RequestContext,
+    { request, response, query, warnings }: Answering,
+    form: AnswerForm,
+  ): Promise<void> {
+    if (form.encoding !== 'json') throw badRequest('a watch is answered in JSON only');
+    const { name, ...collection } = target;
+    const options = watchOptions(query);
+    if (name !== undefined) {
+      const byName = `metadata.name=${name}`;
+      options.fieldSelector = options.fieldSelector ? `${options.fieldSelector},${byName}` : byName;
+    }
+    const sink = new ResponseSink(request, response, warnings);
+    return this.options.watches.serve(context, collection, options, form, includeObject(query), sink);
+  }
+
+  private async create(
+    target: Target,
+    context: RequestContext,
+    answering: Answering,
+    form: AnswerForm,
+  ): Promise<void> {
+    const options = writeOptions(answering.query, 'CreateOptions');
+    const { value, duplicates } = await this.readObject(target, context, answering);
+    const object = await this.options.registry.create(context, target, value, {
+      ...options,
+      duplicateFields: duplicates,
+    });
+    return this.sendOne(target, object, 201, answering, form);
+  }
+
+  private async update(
+    target: Target,
+    context: RequestContext,
+    answering: Answering,
+    form: AnswerForm,
+  ): Promise<void> {
+    const options = writeOptions(answering.query, 'UpdateOptions');
+    const { value, duplicates } = await this.readObject(target, context, answering);
+    const { object, created } = await this.options.registry.update(context, target, value, {
+      ...options,
+      duplicateFields: duplicates,
+    });
+    return this.sendOne(target, object, created ? 201 : 200, answering, form);
+  }
+
+  private async patch(
+    target: Target,
+    context: RequestContext,
+    answering: Answering,
+    form: AnswerForm,
+  ): Promise<void> {
+    const { request, query } = answering;
+    const type = mediaType(request.headers['content-type']);
+    if (!PATCH_TYPES.has(type)) {
+      throw new StatusError('UnsupportedMediaType', 415, '415: Unsupported Media Type', {});
+    }
+    if (target.info.custom && type === STRATEGIC) {
+      throw new StatusError(
+        'UnsupportedMediaType',
+        415,
+        `the body of the request was in an unknown format - accepted media types include: application/json-patch+json, ${MERGE}, ${APPLY}`,
+      );
+    }
+    const options = writeOptions(query, 'PatchOptions');
+    const fieldManager = type === APPLY ? demandFieldManager(query) : '';
+    if (type !== APPLY) refuseForce(query);
+    const body = await readBody(request, this.options.clock);
+    const { patch, duplicates } = await decodePatch(body, type, fieldManager, query);
+    const { object, created } = await this.options.registry.patch(context, target, patch, {
+      ...options,
+      duplicateFields: duplicates,
+    });
+    return this.sendOne(target, object, created ? 201 : 200, answering, form);
+  }
+
+  private async delete(
+    target: Target,
+    context: RequestContext,
+    answering: Answering,
+    form: AnswerForm,
+  ): Promise<void> {
+    const options = deleteOptions(answering.query, await this.readDeleteOptions(answering));
+    const result = await this.options.registry.delete(context, target, options);
+    return this.sendOne(target, result as KubeObject, 200, answering, form);
+  }
+
+  private async deleteCollection(
+    target: Target,
+    context: RequestContext,
+    answering: Answering,
+    form: AnswerForm,
+  ): Promise<void> {
+    const options = deleteOptions(answering.query, await this.readDeleteOptions(answering));
+    const selection = readOptions(answering.query);
+    const result = await this.options.registry.deleteCollection(context, target, selection, options);
+    return this.sendList(target, result, answering, form);
+  }
+
+  private async readObject(
+    { info, subresource }: Target,
+    context: RequestContext,
+    { request }: Answering,
+  ): Promise<DecodedBody> {
+    const found = info.subresources.find(({ name }) => name === subresource);
+    const kind = found ? subresourceKind(found).kind : info.kind;
+    const body = await readBody(request, this.options.clock);
+    const { loadSchemas } = this.options;
+    const decoded = await decodeObject(body, request.headers['content-type'], { kind, loadSchemas });
+    for (const warning of decoded.warnings) context.warn(warning);
+    return decoded;
+  }
+
+  private async readDeleteOptions({ request }: Answering): Promise<JsonObject | undefined> {
+    const body = await readBody(request, this.options.clock);
+    if (body.length === 0) return undefined;
+    const { loadSchemas } = this.options;
+    const type = request.headers['content-type'];
+    return (await decodeObject(body, type, { kind: undefined, loadSchemas })).value as JsonObject;
+  }
+
+  private sendOne(
+    { info }: Target,
+    object: KubeObject,
+    code: number,
+    answering: Answering,
+    form: AnswerForm,
+  ): Promise<void> {
+    // A Status (of a deletion, an eviction) is told as it is, whatever form was asked for.
+    if (object.kind === 'Status' || form.as === 'object') {
+      return sendObject(answering, code, object, form, this.options.serialise);
+    }
+    if (form.as === 'partial') return sendObject(answering, code, partial(object, form.metaVersion), form);
+    if (form.as !== 'table') throw notAcceptable('a single object is not a PartialObjectMetadataList');
+    const { resourceVersion } = object.metadata;
+    const table = this.options.tables.table(info, [object], {
+      meta: resourceVersion === undefined ? {} : { resourceVersion },
+      include: includeObject(answering.query),
+      metaVersion: form.metaVersion,
+      now: this.options.clock.now(),
+      withColumns: true,
+    });
+    return sendObject(answering, code, table, form);
+  }
+
+  private sendList(
+    { info }: Target,
+    { items, ...rest }: ListResult,
+    answering: Answering,
+    form: AnswerForm,
+  ): Promise<void> {
+    const meta = {
+      resourceVersion: rest.resourceVersion,
+      ...(rest.continue === undefined ? {} : { continue: rest.continue }),
+      ...(rest.remainingItemCount === undefined ? {} : { remainingItemCount: rest.remainingItemCount }),
+    };
+    if (form.as === 'partial-list') {
+      return sendObject(answering, 200, partialList(items, meta, form.metaVersion), form);
+    }
+    if (form.as === 'table') {
+      const table = this.options.tables.table(info, items, {
+        meta,
+        include: includeObject(answering.query),
+        metaVersion: form.metaVersion,
+        now: this.options.clock.now(),
+        withColumns: true,
+      });
+      return sendObject(answering, 200, table, form);
+    }
+    if (form.as === 'partial') throw notAcceptable('a list is not a PartialObjectMetadata');
+    return sendObject(
+      answering,
+      200,
+      {
+        kind: `${info.kind}List`,
+        apiVersion: apiVersionOf(info),
+        metadata: meta,
+        // Typed lists leave out what the list's kind says already; those of custom resources do not.
+        items: info.custom ? items : items.map(({ kind: _kind, apiVersion: _version, ...item }) => item),
+      },
+      form,
+    );
+  }
+}
+
+const notAcceptable = (why: string): StatusError => new StatusError('NotAcceptable', 406, why);
+
+function notOffered(what: string): StatusError {
+  return new StatusError('ServiceUnavailable', 503, `${what} is not offered by copepod`);
+}
+
+const JSON_PATCH = 'application/json-patch+json';
+const MERGE = 'application/merge-patch+json';
+const STRATEGIC = 'application/strategic-merge-patch+json';
+const APPLY = 'application/apply-patch+yaml';
+const PATCH_TYPES = new Set([JSON_PATCH, MERGE, STRATEGIC, APPLY]);
+
+async function decodePatch(
+  body: Buffer,
+  type: string,
+  fieldManager: string,
+  query: URLSearchParams,
+): Promise<{ patch: Patch; duplicates: string[] }> {
+  const text = decodeText(body);
+  const what = type === APPLY ? 'YAML' : 'patch';
+  try {
+    const yaml = type === APPLY && !text.trimStart().startsWith('{');
+    const { value, duplicates } = yaml ? (await import('./yaml-text.ts')).parseYaml(text) : parseJson(text);
+    if (type === JSON_PATCH) {
+      if (!Array.isArray(value)) throw new JsonSyntaxError('a JSON patch is a list of operations');
+      return { patch: { type: 'json', operations: value as object[] }, duplicates };
+    }
+    if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+      throw new JsonSyntaxError('a patch is an object');
+    }
+    if (type === APPLY) {
+      const force = query.get('force') === 'true';
+      return { patch: { type: 'apply', body: value, fieldManager, force }, duplicates };
+    }
+    return { patch: { type: type === MERGE ? 'merge' : 'strategic', body: value }, duplicates };
+  } catch (error) {
+    if (error instanceof JsonSyntaxError) throw badRequest(`error decoding ${what}: ${error.message}`);
+    throw error;
+  }
+}
+
+/** 404 as plain text, which is what Kubernetes' aggregator answers for a group that nobody serves. */
+export function sendNotFoundText(answering: Answering): Promise<void> {
+  return sendText(answering, 404, 'text/plain; charset=utf-8', '404 page not found\n', {
+    'x-content-type-options': 'nosniff',
+  });
+}

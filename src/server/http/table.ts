@@ -1,0 +1,143 @@
+import type { ResourceInfo } from '../../api/catalogue.ts';
+import { badRequest } from '../../api/errors.ts';
+import type { KubeObject } from '../../api/object.ts';
+import { apiVersionOf } from '../../api/resource.ts';
+import type { Pod } from '../../api/types/core-v1.ts';
+import type { TableCells, TableColumn } from './ports.ts';
+
+/** The shape of data/table-columns.json: by `<group>/<version>/<resource>`, core without group. */
+export type TableColumns = Readonly<Record<string, readonly TableColumn[]>>;
+/** Descriptions of columns by the same key and the column's name. */
+export type ColumnDescriptions = Readonly<Record<string, Readonly<Record<string, string>>>>;
+
+export type IncludeObject = 'Metadata' | 'Object' | 'None';
+
+export function includeObject(query: URLSearchParams): IncludeObject {
+  const value = query.get('includeObject') ?? '';
+  if (value === '' || value === 'Metadata') return 'Metadata';
+  if (value === 'Object' || value === 'None') return value;
+  throw badRequest(
+    `Unable to convert to Table as requested: includeObject: Invalid value: ${JSON.stringify(value)}: must be 'Metadata', 'Object', 'None', or empty`,
+  );
+}
+
+interface ListMeta {
+  resourceVersion?: string;
+  continue?: string;
+  remainingItemCount?: number;
+}
+
+/** Makes meta.k8s.io Tables out of objects. */
+export class TableWriter {
+  private readonly columns: TableColumns;
+  private readonly descriptions: ColumnDescriptions;
+  private readonly cells: TableCells;
+
+  constructor(options: { columns: TableColumns; descriptions: ColumnDescriptions; cells: TableCells }) {
+    this.columns = options.columns;
+    this.descriptions = options.descriptions;
+    this.cells = options.cells;
+  }
+
+  /** `withColumns` is false for the second and later events of a watch: their column definitions are null. */
+  table(
+    info: ResourceInfo,
+    objects: readonly KubeObject[],
+    options: {
+      meta: ListMeta;
+      include: IncludeObject;
+      metaVersion: string;
+      now: number;
+      withColumns: boolean;
+    },
+  ): object {
+    const apiVersion = `meta.k8s.io/${options.metaVersion}`;
+    const known = this.definitions(info);
+    const rows = objects.map((object) => {
+      const cells = known
+        ? (this.cells.cells(info, object, options.now) ?? fallbackCells(object))
+        : fallbackCells(object);
+      const conditions = rowConditions(info, object);
+      return {
+        cells,
+        ...(conditions ? { conditions } : {}),
+        object: included(object, options.include, apiVersion),
+      };
+    });
+    return {
+      kind: 'Table',
+      apiVersion,
+      metadata: options.meta,
+      columnDefinitions: options.withColumns ? (known ?? FALLBACK_COLUMNS) : null,
+      rows,
+    };
+  }
+
+  private definitions(info: ResourceInfo): object[] | undefined {
+    const key = `${apiVersionOf(info)}/${info.resource}`;
+    const columns = info.custom ? this.cells.columns?.(info) : this.columns[key];
+    const descriptions = this.descriptions[key] ?? {};
+    return columns?.map(({ name, type, format = '', priority = 0, description }) => ({
+      name,
+      type,
+      format,
+      description: description ?? descriptions[name] ?? STANDARD_DESCRIPTIONS[name] ?? '',
+      priority,
+    }));
+  }
+}
+
+const NAME_DESCRIPTION =
+  'Name must be unique within a namespace. Is required when creating resources, although some resources may allow a client to request the generation of an appropriate name automatically. Name is primarily intended for creation idempotence and configuration definition. Cannot be updated. More info: https://kubernetes.io/docs/concepts/overview/working-with-objects/names#names';
+const CREATED_DESCRIPTION =
+  'CreationTimestamp is a timestamp representing the server time when this object was created. It is not guaranteed to be set in happens-before order across separate operations. Clients may not set this value. It is represented in RFC3339 form and is in UTC.\n\nPopulated by the system. Read-only. Null for lists. More info: https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#metadata';
+const STANDARD_DESCRIPTIONS: Readonly<Record<string, string>> = {
+  Name: NAME_DESCRIPTION,
+  Age: CREATED_DESCRIPTION,
+};
+
+/** What Kubernetes prints of a type that has no columns of its own. */
+const FALLBACK_COLUMNS = [
+  { name: 'Name', type: 'string', format: 'name', description: NAME_DESCRIPTION, priority: 0 },
+  { name: 'Created At', type: 'date', format: '', description: CREATED_DESCRIPTION, priority: 0 },
+];
+
+function fallbackCells(object: KubeObject): string[] {
+  return [object.metadata.name ?? '', object.metadata.creationTimestamp ?? ''];
+}
+
+function included(object: KubeObject, include: IncludeObject, apiVersion: string): object | null {
+  if (include === 'None') return null;
+  if (include === 'Object') return object;
+  return { kind: 'PartialObjectMetadata', apiVersion, metadata: object.metadata };
+}
+
+/** Pods that are done are marked, so that `kubectl get` can leave them out or colour them. */
+function rowConditions(info: ResourceInfo, object: KubeObject): object[] | undefined {
+  if (info.group !== '' || info.resource !== 'pods') return undefined;
+  const { phase } = (object as Pod).status ?? {};
+  const completed = (reason: string, message: string): object[] => [
+    { type: 'Completed', status: 'True', reason, message },
+  ];
+  if (phase === 'Succeeded') return completed('Succeeded', 'The pod has completed successfully.');
+  if (phase === 'Failed') return completed('Failed', 'The pod failed.');
+  return undefined;
+}
+
+/** PartialObjectMetadata of one object, or PartialObjectMetadataList of a list. */
+export function partial(object: KubeObject, metaVersion: string): object {
+  return {
+    kind: 'PartialObjectMetadata',
+    apiVersion: `meta.k8s.io/${metaVersion}`,
+    metadata: object.metadata,
+  };
+}
+
+export function partialList(items: readonly KubeObject[], meta: ListMeta, metaVersion: string): object {
+  return {
+    kind: 'PartialObjectMetadataList',
+    apiVersion: `meta.k8s.io/${metaVersion}`,
+    metadata: meta,
+    items: items.map((item) => partial(item, metaVersion)),
+  };
+}

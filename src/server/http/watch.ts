@@ -1,0 +1,223 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { KubeObject } from '../../api/object.ts';
+import { apiVersionOf } from '../../api/resource.ts';
+import type { Clock, Timer } from '../../lib/clock.ts';
+import type { Random } from '../../lib/random.ts';
+import type { Registry, RequestContext, Target, WatchMessage, WatchRequest } from '../registry/port.ts';
+import { NOT_CACHED, warningHeader } from './answer.ts';
+import type { AnswerForm } from './negotiation.ts';
+import { type IncludeObject, partial, type TableWriter } from './table.ts';
+
+/** A watcher whose unread bytes pass this, beyond what it was given at its start, is too slow and is cut off. */
+const SLOW_WATCHER_BYTES = 4 * 1024 * 1024;
+const BOOKMARK_EVERY_MS = 60_000;
+/** Without timeoutSeconds a watch ends after 30 to 60 minutes, so that watchers spread again over time. */
+const SHORTEST_DEFAULT_S = 1800;
+
+/** Where the lines of a watch go: a chunked response or a WebSocket. */
+export interface WatchSink {
+  /** Before the first write; `contentType` is for HTTP. */
+  open(contentType: string): void;
+  write(line: string): void;
+  readonly pendingBytes: number;
+  /** The orderly end. */
+  end(): void;
+  /** Cuts the connection. */
+  destroy(): void;
+  onClose(listener: () => void): void;
+}
+
+export interface WatchStreamsOptions {
+  registry: Registry;
+  tables: TableWriter;
+  clock: Clock;
+  random: Random;
+  /** The newest published revision, for bookmarks. */
+  revision: () => number;
+  /** The JSON text of an object; the store keeps fresh ones, so that each change is serialised once for all watchers. */
+  serialise: (object: object) => string;
+}
+
+/** Serves watches: everything between Registry.watch and a sink. */
+export class WatchStreams {
+  private readonly options: WatchStreamsOptions;
+  private readonly open = new Set<{ finish(): void }>();
+  /** Events go to all watchers of a change one after another: the last line made is nearly always the one needed. */
+  private last: { object: object; type: string; line: string } | undefined;
+
+  constructor(options: WatchStreamsOptions) {
+    this.options = options;
+  }
+
+  get count(): number {
+    return this.open.size;
+  }
+
+  /** Ends every watch in order: clients watch again elsewhere, or after the restart. */
+  stop(): void {
+    for (const watch of [...this.open]) watch.finish();
+  }
+
+  /** Throws (before the sink is opened) what Registry.watch throws. Resolves when the watch has started. */
+  async serve(
+    context: RequestContext,
+    target: Target,
+    request: WatchRequest & { timeoutSeconds: number | undefined },
+    form: AnswerForm,
+    include: IncludeObject,
+    sink: WatchSink,
+  ): Promise<void> {
+    const early: WatchMessage[] = [];
+    let deliver = (message: WatchMessage): void => void early.push(message);
+    const writer = this.writer(target, form, include);
+    const watch = await this.options.registry.watch(context, target, request, (message) => deliver(message));
+    sink.open(form.stream ? 'application/json;stream=watch' : 'application/json');
+    const timers: Timer[] = [];
+    let ended = false;
+    const release = (): void => {
+      ended = true;
+      for (const timer of timers) timer.cancel();
+      watch.stop();
+      this.open.delete(entry);
+    };
+    const entry = {
+      finish: (): void => {
+        if (ended) return;
+        release();
+        sink.end();
+      },
+    };
+    this.open.add(entry);
+    sink.onClose(() => {
+      if (!ended) release();
+    });
+    for (const message of early) sink.write(writer(message));
+    const allowance = sink.pendingBytes + SLOW_WATCHER_BYTES;
+    deliver = (message) => {
+      if (ended) return;
+      sink.write(writer(message));
+      if (message.type === 'ERROR') entry.finish();
+      else if (sink.pendingBytes > allowance) {
+        release();
+        sink.destroy();
+      }
+    };
+    // The first messages may have been the last: an ERROR ends the watch.
+    if (early.some(({ type }) => type === 'ERROR')) return entry.finish();
+    timers.push(this.options.clock.after(this.lifetime(request.timeoutSeconds), entry.finish));
+    if (request.allowWatchBookmarks) {
+      timers.push(this.options.clock.every(BOOKMARK_EVERY_MS, () => deliver(this.bookmark(target))));
+    }
+  }
+
+  private lifetime(seconds: number | undefined): number {
+    const { random } = this.options;
+    const chosen = seconds && seconds > 0 ? seconds : SHORTEST_DEFAULT_S * (1 + random.number());
+    return chosen * 1000;
+  }
+
+  private bookmark({ info }: Target): WatchMessage {
+    return {
+      type: 'BOOKMARK',
+      object: {
+        kind: info.kind,
+        apiVersion: apiVersionOf(info),
+        metadata: { resourceVersion: String(this.options.revision()) },
+      },
+    };
+  }
+
+  private writer(
+    target: Target,
+    form: AnswerForm,
+    include: IncludeObject,
+  ): (message: WatchMessage) => string {
+    if (form.as === 'table') return this.tableWriter(target, form, include);
+    if (form.as === 'partial' || form.as === 'partial-list') {
+      return ({ type, object }) =>
+        line(
+          type,
+          JSON.stringify(type === 'ERROR' ? object : partial(object as KubeObject, form.metaVersion)),
+        );
+    }
+    return ({ type, object }) => {
+      const { last } = this;
+      if (last?.object === object && last.type === type) return last.line;
+      const made = line(type, this.options.serialise(object));
+      this.last = { object, type, line: made };
+      return made;
+    };
+  }
+
+  /** Each event is a Table with one row; only the first says what the columns are. */
+  private tableWriter(
+    { info }: Target,
+    form: AnswerForm,
+    include: IncludeObject,
+  ): (message: WatchMessage) => string {
+    let withColumns = true;
+    return ({ type, object }) => {
+      if (type === 'ERROR') return line(type, JSON.stringify(object));
+      const item = object as KubeObject;
+      const { resourceVersion } = item.metadata;
+      const table = this.options.tables.table(info, type === 'BOOKMARK' ? [] : [item], {
+        meta: resourceVersion === undefined ? {} : { resourceVersion },
+        include,
+        metaVersion: form.metaVersion,
+        now: this.options.clock.now(),
+        withColumns,
+      });
+      withColumns = false;
+      return line(type, JSON.stringify(table));
+    };
+  }
+}
+
+const line = (type: string, json: string): string => `{"type":"${type}","object":${json}}\n`;
+
+/** A watch as a chunked HTTP answer. */
+export class ResponseSink implements WatchSink {
+  private readonly request: IncomingMessage;
+  private readonly response: ServerResponse;
+  private readonly warnings: readonly string[];
+
+  constructor(request: IncomingMessage, response: ServerResponse, warnings: readonly string[]) {
+    this.request = request;
+    this.response = response;
+    this.warnings = warnings;
+  }
+
+  open(contentType: string): void {
+    if (this.response.destroyed) return;
+    const headers: Record<string, string | string[]> = {
+      'cache-control': NOT_CACHED,
+      'content-type': contentType,
+    };
+    if (this.warnings.length > 0) headers.warning = this.warnings.map(warningHeader);
+    this.response.writeHead(200, headers);
+    // The client knows by the headers that its watch stands, even while nothing happens.
+    this.response.flushHeaders();
+    this.request.socket.setNoDelay(true);
+  }
+
+  write(text: string): void {
+    if (!this.response.destroyed && !this.response.writableEnded) this.response.write(text);
+  }
+
+  get pendingBytes(): number {
+    return this.response.writableLength;
+  }
+
+  end(): void {
+    if (!this.response.destroyed) this.response.end();
+  }
+
+  destroy(): void {
+    this.response.destroy();
+  }
+
+  onClose(listener: () => void): void {
+    if (this.response.destroyed) queueMicrotask(listener);
+    else this.response.once('close', listener);
+  }
+}

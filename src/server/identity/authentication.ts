@@ -1,0 +1,99 @@
+import { createHash, timingSafeEqual } from 'node:crypto';
+import type { UserInfo } from '../registry/port.ts';
+import type { AccountTokens } from './account-tokens.ts';
+import { ANONYMOUS, AUTHENTICATED, MASTERS, UNAUTHENTICATED } from './authorization.ts';
+
+/** What a connection and a request say about who asks. */
+export interface Credentials {
+  /** Subject of a client certificate that the CA vouches for. */
+  certificate?: CertificateSubject | undefined;
+  /** The Authorization header. */
+  authorization?: string | undefined;
+  /** Sec-WebSocket-Protocol: browsers cannot set Authorization on a WebSocket, and put the token here. */
+  webSocketProtocols?: string | undefined;
+}
+
+export interface CertificateSubject {
+  commonName: string;
+  organizations: readonly string[];
+}
+
+export type Authentication =
+  | { outcome: 'user'; user: UserInfo }
+  /** No credentials at all. */
+  | { outcome: 'anonymous'; user: UserInfo }
+  /** Credentials that are not good. `reason` is for the log. */
+  | { outcome: 'refused'; reason: string };
+
+const TOKEN_PROTOCOL = 'base64url.bearer.authorization.k8s.io.';
+
+/** Finds out who asks: client certificate, bearer token of the dashboard or of a service account, or nobody. */
+export class Authenticator {
+  private readonly tokens: AccountTokens;
+  private readonly adminToken: () => string;
+
+  constructor(tokens: AccountTokens, adminToken: () => string) {
+    this.tokens = tokens;
+    this.adminToken = adminToken;
+  }
+
+  authenticate(credentials: Credentials): Authentication {
+    const { certificate } = credentials;
+    if (certificate) {
+      return {
+        outcome: 'user',
+        user: {
+          name: certificate.commonName,
+          groups: [...certificate.organizations, AUTHENTICATED],
+        },
+      };
+    }
+    const token = bearerToken(credentials);
+    if (token === undefined) {
+      return { outcome: 'anonymous', user: { name: ANONYMOUS, groups: [UNAUTHENTICATED] } };
+    }
+    try {
+      const user = this.userOfToken(token)?.user;
+      return user ? { outcome: 'user', user } : { outcome: 'refused', reason: 'invalid bearer token' };
+    } catch (error) {
+      return { outcome: 'refused', reason: (error as Error).message };
+    }
+  }
+
+  /** For TokenReview too. Throws with the reason when the token is one of ours but no longer good. */
+  userOfToken(
+    token: string,
+    audiences?: readonly string[],
+  ): { user: UserInfo; audiences: string[] } | undefined {
+    const admin = this.adminToken();
+    if (admin !== '' && sameText(token, admin)) {
+      const user = { name: 'copepod:admin', groups: [MASTERS, AUTHENTICATED] };
+      // An administrator's token is good for this API only.
+      const good = audiences?.filter((audience) => audience === this.tokens.issuer);
+      if (good?.length === 0) throw new Error('token is invalid for the target audiences');
+      return { user, audiences: good ?? [this.tokens.issuer] };
+    }
+    return this.tokens.verify(token, audiences);
+  }
+}
+
+function bearerToken({ authorization, webSocketProtocols }: Credentials): string | undefined {
+  if (authorization !== undefined) {
+    const match = /^Bearer\s+(\S+)\s*$/i.exec(authorization);
+    // Another scheme counts as no credentials, as in Kubernetes; an empty bearer token as well.
+    return match?.[1];
+  }
+  for (const protocol of (webSocketProtocols ?? '').split(',')) {
+    const text = protocol.trim();
+    if (text.startsWith(TOKEN_PROTOCOL)) {
+      return Buffer.from(text.slice(TOKEN_PROTOCOL.length), 'base64url').toString();
+    }
+  }
+  return undefined;
+}
+
+/** Compares without telling by its duration how much was right. */
+export function sameText(left: string, right: string): boolean {
+  const digest = (text: string): Buffer => createHash('sha256').update(text).digest();
+  return timingSafeEqual(digest(left), digest(right));
+}

@@ -1,0 +1,118 @@
+import { StatusError } from '../../api/errors.ts';
+import type { Node } from '../../api/types/core-v1.ts';
+import type { Logger } from '../../lib/logger.ts';
+import { type JoinResponse, parseJoinRequest } from '../../wire/join.ts';
+import type { UserInfo } from '../registry/port.ts';
+import type { Store } from '../store/port.ts';
+import { sameText } from './authentication.ts';
+import { type Identity, RENEW_BEFORE_DAYS } from './identity.ts';
+import { nodeOfUser } from './node-authorizer.ts';
+
+/** Names that joined and have not registered yet; more than this many boards do not join at once. */
+const MOST_CLAIMS = 1000;
+
+/** The server's half of src/wire/join.ts. */
+export class Joining {
+  private readonly identity: Identity;
+  private readonly store: Pick<Store, 'get' | 'watch'>;
+  private readonly logger: Logger;
+  private readonly mqttUrl: string | undefined;
+  /** Node name -> machine id, until the Node object says it. */
+  private readonly claims = new Map<string, string>();
+  private watch: { stop(): void } | undefined;
+
+  constructor(options: {
+    identity: Identity;
+    store: Pick<Store, 'get' | 'watch'>;
+    logger: Logger;
+    /** --mqtt-url */
+    mqttUrl?: string | undefined;
+  }) {
+    this.identity = options.identity;
+    this.store = options.store;
+    this.logger = options.logger;
+    this.mqttUrl = options.mqttUrl;
+  }
+
+  start(): void {
+    // Once registered, the Node object holds the name; deleting that frees it.
+    this.watch = this.store.watch('nodes', undefined, ({ type, key, object }) => {
+      const registered = (object as Node).status?.nodeInfo?.machineID;
+      if (type === 'DELETED' || registered) this.claims.delete(key);
+    });
+  }
+
+  stop(): void {
+    this.watch?.stop();
+  }
+
+  /** `user` is who the connection's client certificate says, if it has one. Throws StatusError (JOIN_REFUSALS). */
+  join(
+    body: unknown,
+    authorization: string | undefined,
+    user: UserInfo | undefined,
+    from: string,
+  ): JoinResponse {
+    const request = parseJoinRequest(body);
+    if (typeof request === 'string') throw new StatusError('BadRequest', 400, request);
+    const { nodeName, machineId } = request;
+    const renewing = user !== undefined && nodeOfUser(user) === nodeName;
+    if (!renewing && !this.tokenIsGood(authorization)) {
+      this.logger.warn({ nodeName, from }, 'refused a join: the token is not ours');
+      throw new StatusError(
+        'Unauthorized',
+        401,
+        'the join token is not (or no longer) valid for this server: take the present one from `copepod token` there',
+      );
+    }
+    const holder = this.holderOf(nodeName);
+    if (holder !== undefined && holder !== machineId) {
+      this.logger.warn(
+        { nodeName, from, machineId, holder },
+        'refused a join: the name is held by another machine',
+      );
+      throw new StatusError(
+        'Conflict',
+        409,
+        `the node name "${nodeName}" is held by another machine (machine id ${holder}, this one is ${machineId}): choose another with --node-name, or, if that machine is gone for good, free it with: kubectl delete node ${nodeName}`,
+        { name: nodeName, kind: 'nodes' },
+      );
+    }
+    let certificate: string;
+    try {
+      certificate = this.identity.issueNodeCertificate(nodeName, request.publicKey);
+    } catch (error) {
+      throw new StatusError('BadRequest', 400, (error as Error).message);
+    }
+    if (holder === undefined) this.claim(nodeName, machineId);
+    this.logger.info({ nodeName, from, renewing }, 'issued a node certificate');
+    return {
+      v: 1,
+      nodeName,
+      certificate,
+      ca: this.identity.caPem,
+      renewBeforeDays: RENEW_BEFORE_DAYS,
+      ...(this.mqttUrl === undefined ? {} : { mqttUrl: this.mqttUrl }),
+    };
+  }
+
+  private tokenIsGood(authorization: string | undefined): boolean {
+    const encoded = /^Basic\s+(\S+)$/i.exec(authorization ?? '')?.[1];
+    if (encoded === undefined) return false;
+    const text = Buffer.from(encoded, 'base64').toString();
+    const secret = text.slice(text.indexOf(':') + 1);
+    return text.includes(':') && sameText(secret, this.identity.joinSecret);
+  }
+
+  private holderOf(nodeName: string): string | undefined {
+    const node = this.store.get('nodes', nodeName)?.object as Node | undefined;
+    const registered = node?.status?.nodeInfo?.machineID;
+    return registered || this.claims.get(nodeName);
+  }
+
+  private claim(nodeName: string, machineId: string): void {
+    this.claims.set(nodeName, machineId);
+    const oldest = this.claims.keys().next();
+    if (this.claims.size > MOST_CLAIMS && !oldest.done) this.claims.delete(oldest.value);
+  }
+}

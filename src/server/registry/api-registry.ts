@@ -1,0 +1,511 @@
+// The registry as HTTP, the in-process client and the bus see it: verbs are sorted to the parts that carry them out.
+import { badRequest, conflict, invalid, StatusError } from '../../api/errors.ts';
+import { type JsonObject, type KubeObject, objectKey } from '../../api/object.ts';
+import { groupResource } from '../../api/resource.ts';
+import type { Catalogue } from '../../api/catalogue.ts';
+import type { Schemas } from '../../api/schema.ts';
+import type { Status } from '../../api/types/meta-v1.ts';
+import { invalidValue, numberAt, objectAt, stringAt, stringsAt } from '../../api/validation.ts';
+import type { Patch } from '../../client/port.ts';
+import type { Clock } from '../../lib/clock.ts';
+import type { Logger } from '../../lib/logger.ts';
+import type { Random } from '../../lib/random.ts';
+import type { Service } from '../../lib/service.ts';
+import { AdmissionChain, type AdmissionPlugin } from '../admission/port.ts';
+import type { Store } from '../store/port.ts';
+import { ServiceAllocator } from './allocation.ts';
+import { bind, SUCCESS_CREATED } from './binding.ts';
+import { type DecodeAs, decodeBody, decodePatched } from './decoding.ts';
+import { Deleter } from './deletion.ts';
+import { EventLimits } from './event-limits.ts';
+import { takeDisruption } from './eviction.ts';
+import { applyPatch } from './patching.ts';
+import { type Allocator, missing, type Projection, WritePipeline } from './pipeline.ts';
+import type {
+  DeleteRequest,
+  ListResult,
+  ReadOptions,
+  Registry,
+  RequestContext,
+  Target,
+  WatchMessage,
+  WatchRequest,
+  WriteOptions,
+  WriteResult,
+} from './port.ts';
+import type { Reviews, TokenIssuer } from './ports.ts';
+import { projectionOf } from './projections.ts';
+import { Reader } from './reading.ts';
+import { answerReview, isReview } from './reviews.ts';
+import { type Served, ServedResources, type Strategies } from './served.ts';
+import { requestToken } from './token-request.ts';
+import { Watcher } from './watching.ts';
+
+export interface ComponentHealth {
+  name: string;
+  healthy: boolean;
+  message: string;
+}
+
+export interface ApiRegistryOptions {
+  store: Store;
+  catalogue: Catalogue;
+  schemas: Schemas;
+  /** By group resource (`deployments.apps`); see strategies/index.ts. */
+  strategies: Strategies;
+  /** In Kubernetes' order; see admission/index.ts. */
+  admission: readonly AdmissionPlugin[];
+  clock: Clock;
+  random: Random;
+  logger: Logger;
+  /** IPv4 CIDR of ClusterIPs; its first address is that of the Service `kubernetes`. */
+  serviceCidr: string;
+  tokenIssuer?: TokenIssuer | undefined;
+  reviews?: Reviews | undefined;
+  /** What `componentstatuses` shows. */
+  components?: () => ComponentHealth[];
+}
+
+export class ApiRegistry implements Registry, Service {
+  readonly catalogue: Catalogue;
+  readonly served: ServedResources;
+  private readonly store: Store;
+  private readonly schemas: Schemas;
+  private readonly clock: Clock;
+  private readonly random: Random;
+  private readonly admission: AdmissionChain;
+  private readonly pipeline: WritePipeline;
+  private readonly deleter: Deleter;
+  private readonly reader: Reader;
+  private readonly watcher: Watcher;
+  private readonly eventLimits: EventLimits;
+  private readonly services: ServiceAllocator;
+  private readonly projections = new Map<Served, Map<string, Projection | undefined>>();
+  private readonly tokenIssuer: TokenIssuer | undefined;
+  private readonly reviews: Reviews | undefined;
+  private readonly components: () => ComponentHealth[];
+
+  constructor(options: ApiRegistryOptions) {
+    const { store, catalogue, schemas, strategies, clock, random, logger } = options;
+    this.catalogue = catalogue;
+    this.store = store;
+    this.schemas = schemas;
+    this.clock = clock;
+    this.random = random;
+    this.served = new ServedResources({ catalogue, schemas, strategies });
+    this.admission = new AdmissionChain(options.admission);
+    this.services = new ServiceAllocator({ store, random, logger, serviceCidr: options.serviceCidr });
+    const allocators = new Map<string, Allocator>([['services', this.services]]);
+    this.pipeline = new WritePipeline({ store, admission: this.admission, allocators, clock, random });
+    this.deleter = new Deleter({ store, admission: this.admission, allocators, clock });
+    this.reader = new Reader(store);
+    this.watcher = new Watcher({ store, clock });
+    this.eventLimits = new EventLimits({ store, clock, logger });
+    this.tokenIssuer = options.tokenIssuer;
+    this.reviews = options.reviews;
+    this.components = options.components ?? (() => []);
+  }
+
+  /** After the store's start. */
+  async start(): Promise<void> {
+    this.services.rebuild();
+    this.watcher.start();
+    this.eventLimits.start();
+  }
+
+  async stop(): Promise<void> {
+    this.eventLimits.stop();
+    this.watcher.stop();
+  }
+
+  async get(_context: RequestContext, target: Target, options: ReadOptions = {}): Promise<KubeObject> {
+    if (target.info.kind === 'ComponentStatus') return this.componentStatus(target);
+    const served = this.served.of(target.info);
+    if (target.subresource === undefined) return this.reader.get(target, served, options);
+    const projection = this.projection(served, target);
+    const stored = this.store.get(served.bucket, objectKey(target.namespace, target.name ?? ''));
+    if (!stored) throw missing(target);
+    return projection.view(stored.object) as unknown as KubeObject;
+  }
+
+  async list(_context: RequestContext, target: Target, options: ReadOptions = {}): Promise<ListResult> {
+    if (target.info.kind === 'ComponentStatus') {
+      return {
+        items: this.components().map(componentStatusOf),
+        resourceVersion: String(this.store.revision),
+      };
+    }
+    return this.reader.list(target, this.served.of(target.info), options);
+  }
+
+  async watch(
+    _context: RequestContext,
+    target: Target,
+    request: WatchRequest,
+    onMessage: (message: WatchMessage) => void,
+  ): Promise<{ stop(): void }> {
+    return this.watchNow(target, request, onMessage);
+  }
+
+  /** watch() without a turn of the event loop, for followers inside the process. */
+  watchNow(
+    target: Target,
+    request: WatchRequest,
+    onMessage: (message: WatchMessage) => void,
+  ): { stop(): void } {
+    return this.watcher.watch(target, this.served.of(target.info), request, onMessage);
+  }
+
+  /** list() without a turn of the event loop. */
+  listNow(target: Target, options: ReadOptions): ListResult {
+    return this.reader.list(target, this.served.of(target.info), options);
+  }
+
+  async create(
+    context: RequestContext,
+    target: Target,
+    body: unknown,
+    options: WriteOptions = {},
+  ): Promise<KubeObject> {
+    if (target.subresource !== undefined) return this.createSubresource(context, target, body, options);
+    const served = this.served.of(target.info);
+    const object = decodeBody(this.catalogue, itself(served), body, options, context);
+    if (isReview(target)) {
+      return answerReview(this.reviews, target, object, context, this.clock.now());
+    }
+    if (groupResource(target.info) === 'bindings') {
+      const name = stringAt(objectAt(object, 'metadata'), 'name');
+      return this.bind(context, { ...target, name }, object, options);
+    }
+    requireNamespace(target);
+    applyDefaults(served, object);
+    return this.pipeline.create(context, target, served, object, options);
+  }
+
+  async update(
+    context: RequestContext,
+    target: Target,
+    body: unknown,
+    options: WriteOptions = {},
+  ): Promise<WriteResult> {
+    const served = this.served.of(target.info);
+    const projection = this.projection(served, target);
+    const { strategy } = served;
+    const submitted = decodeBody(this.catalogue, projection.as, body, options, context);
+    checkIdentity(target, objectAt(submitted, 'metadata'), target.subresource !== undefined);
+    if (isWhole(projection, served)) applyDefaults(served, submitted);
+    let attempts = 0;
+    // An attempt changes what was submitted (conversion, defaults of the server): a second one starts afresh.
+    const again = (): JsonObject => {
+      const fresh = decodeBody(
+        this.catalogue,
+        projection.as,
+        body,
+        { ...options, fieldValidation: 'Ignore' },
+        context,
+      );
+      checkIdentity(target, objectAt(fresh, 'metadata'), true);
+      if (isWhole(projection, served)) applyDefaults(served, fresh);
+      return fresh;
+    };
+    const outcome = await this.pipeline.change(
+      context,
+      target,
+      served,
+      projection,
+      (view) => {
+        attempts += 1;
+        const object = attempts === 1 ? submitted : again();
+        checkUid(target, objectAt(object, 'metadata'), objectAt(view, 'metadata'));
+        if (
+          strategy.requireResourceVersionOnUpdate &&
+          stringAt(objectAt(object, 'metadata'), 'resourceVersion') === ''
+        ) {
+          throw invalid(target.info, target.name ?? '', [
+            invalidValue('metadata.resourceVersion', 0, 'must be specified for an update'),
+          ]);
+        }
+        return object;
+      },
+      options,
+    );
+    if (outcome) return this.answer(projection, outcome);
+    if (!strategy.allowCreateOnUpdate || target.subresource !== undefined) throw missing(target);
+    const metadata = objectAt(submitted, 'metadata');
+    delete metadata.resourceVersion;
+    return {
+      object: await this.pipeline.create(context, target, served, submitted, options),
+      created: true,
+    };
+  }
+
+  async patch(
+    context: RequestContext,
+    target: Target,
+    patch: Patch,
+    options: WriteOptions = {},
+  ): Promise<WriteResult> {
+    const served = this.served.of(target.info);
+    const projection = this.projection(served, target);
+    const outcome = await this.pipeline.change(
+      context,
+      target,
+      served,
+      projection,
+      (view) => {
+        const patched = applyPatch(patch, view, projection.as.struct, target.info.custom);
+        const metadata = objectAt(patched, 'metadata');
+        checkIdentity(target, metadata, true);
+        const submitted = decodePatched(this.catalogue, projection.as, patched, options, context);
+        if (isWhole(projection, served)) applyDefaults(served, submitted);
+        return submitted;
+      },
+      options,
+    );
+    if (!outcome) throw missing(target);
+    return this.answer(projection, outcome);
+  }
+
+  async delete(
+    context: RequestContext,
+    target: Target,
+    request: DeleteRequest = {},
+  ): Promise<KubeObject | Status> {
+    return this.deleter.delete(context, target, this.served.of(target.info), request);
+  }
+
+  async deleteCollection(
+    context: RequestContext,
+    target: Target,
+    selection: ReadOptions,
+    request: DeleteRequest = {},
+  ): Promise<ListResult> {
+    const served = this.served.of(target.info);
+    const found = this.reader.list(target, served, selection);
+    const deletions = found.items.map(async ({ metadata }) => {
+      try {
+        const one = { ...target, name: metadata.name ?? '', namespace: metadata.namespace };
+        await this.deleter.delete(context, one, served, request);
+      } catch (error) {
+        if (!(error instanceof StatusError && error.code === 404)) throw error;
+      }
+    });
+    const outcomes = await Promise.allSettled(deletions);
+    for (const outcome of outcomes) if (outcome.status === 'rejected') throw outcome.reason;
+    return found;
+  }
+
+  private async createSubresource(
+    context: RequestContext,
+    target: Target,
+    body: unknown,
+    options: WriteOptions,
+  ): Promise<KubeObject> {
+    const decode = (schema: string, apiVersion: string, kind: string): JsonObject =>
+      decodeBody(
+        this.catalogue,
+        { kind, apiVersion, struct: this.schemas.struct(schema) },
+        body,
+        options,
+        context,
+      );
+    switch (`${groupResource(target.info)}/${target.subresource}`) {
+      case 'pods/binding': {
+        const binding = decode('io.k8s.api.core.v1.Binding', 'v1', 'Binding');
+        return this.bind(context, target, binding, options);
+      }
+      case 'pods/eviction': {
+        const eviction = decode('io.k8s.api.policy.v1.Eviction', 'policy/v1', 'Eviction');
+        return this.evict(context, target, eviction, options);
+      }
+      case 'serviceaccounts/token': {
+        const request = decode(
+          'io.k8s.api.authentication.v1.TokenRequest',
+          'authentication.k8s.io/v1',
+          'TokenRequest',
+        );
+        await this.admit(context, target, request, options);
+        return requestToken({
+          store: this.store,
+          issuer: this.tokenIssuer,
+          random: this.random,
+          namespace: target.namespace ?? '',
+          name: target.name ?? '',
+          request,
+          now: this.clock.now(),
+        });
+      }
+      default:
+        throw notServed();
+    }
+  }
+
+  private async bind(
+    context: RequestContext,
+    target: Target,
+    binding: JsonObject,
+    options: WriteOptions,
+  ): Promise<KubeObject> {
+    checkIdentity(target, objectAt(binding, 'metadata'), true);
+    await this.admit(context, target, binding, options);
+    const status = await bind(this.store, {
+      namespace: target.namespace ?? '',
+      name: target.name ?? '',
+      binding,
+      now: this.clock.now(),
+      dryRun: options.dryRun === true,
+    });
+    return status as unknown as KubeObject;
+  }
+
+  private async evict(
+    context: RequestContext,
+    target: Target,
+    eviction: JsonObject,
+    options: WriteOptions,
+  ): Promise<KubeObject> {
+    checkIdentity(target, objectAt(eviction, 'metadata'), true);
+    await this.admit(context, target, eviction, options);
+    const given = objectAt(eviction, 'deleteOptions');
+    const dryRun = options.dryRun === true || stringsAt(given, 'dryRun').includes('All');
+    const request: DeleteRequest = { dryRun };
+    const grace = numberAt(given, 'gracePeriodSeconds');
+    if (grace !== undefined) request.gracePeriodSeconds = grace;
+    const policy = stringAt(given, 'propagationPolicy');
+    if (policy !== '') request.propagationPolicy = policy;
+    const preconditions = objectAt(given, 'preconditions');
+    if (Object.keys(preconditions).length > 0) request.preconditions = preconditions as { uid?: string };
+    await takeDisruption(this.store, {
+      namespace: target.namespace ?? '',
+      name: target.name ?? '',
+      now: this.clock.now(),
+      dryRun,
+    });
+    await this.deleter.delete(
+      context,
+      { ...target, subresource: undefined },
+      this.served.of(target.info),
+      request,
+    );
+    return SUCCESS_CREATED as unknown as KubeObject;
+  }
+
+  private async admit(
+    context: RequestContext,
+    target: Target,
+    object: JsonObject,
+    options: WriteOptions,
+  ): Promise<void> {
+    const request = {
+      operation: 'CREATE' as const,
+      target,
+      bucket: groupResource(target.info),
+      object,
+      old: undefined,
+      context,
+      dryRun: options.dryRun === true,
+    };
+    await this.admission.admit(request);
+    await this.admission.validate(request);
+  }
+
+  private answer(projection: Projection, outcome: WriteResult): WriteResult {
+    const object = projection.view(outcome.object) as unknown as KubeObject;
+    return { object, created: outcome.created };
+  }
+
+  private projection(served: Served, target: Target): Projection {
+    let known = this.projections.get(served);
+    if (!known) {
+      known = new Map();
+      this.projections.set(served, known);
+    }
+    const name = target.subresource ?? '';
+    if (!known.has(name)) known.set(name, projectionOf(served, target.subresource, this.schemas));
+    const projection = known.get(name);
+    if (!projection) throw notServed();
+    return projection;
+  }
+
+  private componentStatus(target: Target): KubeObject {
+    const component = this.components().find(({ name }) => name === target.name);
+    if (!component) throw missing(target);
+    return componentStatusOf(component);
+  }
+}
+
+function componentStatusOf({ name, healthy, message }: ComponentHealth): KubeObject {
+  return {
+    kind: 'ComponentStatus',
+    apiVersion: 'v1',
+    metadata: { name },
+    conditions: [{ type: 'Healthy', status: healthy ? 'True' : 'False', message }],
+  } as unknown as KubeObject;
+}
+
+function itself(served: Served): DecodeAs {
+  return { kind: served.info.kind, apiVersion: served.apiVersion, struct: served.struct };
+}
+
+function isWhole(projection: Projection, served: Served): boolean {
+  return projection.as.kind === served.info.kind;
+}
+
+/** The strategy's defaults are those of the stored version; a converted version gets them after conversion. */
+function applyDefaults(served: Served, object: JsonObject): void {
+  const { strategy, conversion } = served;
+  if (!strategy.applyDefaults) return;
+  if (!conversion) {
+    strategy.applyDefaults(object);
+    return;
+  }
+  const stored = conversion.toStorage(object);
+  strategy.applyDefaults(stored);
+  const back = conversion.fromStorage(stored as unknown as KubeObject) as unknown as JsonObject;
+  for (const key of Object.keys(object)) delete object[key];
+  Object.assign(object, back);
+}
+
+function requireNamespace(target: Target): void {
+  if (target.info.namespaced && !target.namespace) {
+    throw badRequest('an empty namespace may not be set during creation');
+  }
+}
+
+/** Name and namespace of a body have to be those of the URL. */
+function checkIdentity(target: Target, metadata: JsonObject, nameMayBeAbsent: boolean): void {
+  const name = stringAt(metadata, 'name');
+  if (name === '' && !nameMayBeAbsent) {
+    throw badRequest(
+      `the name of the object (${target.name} based on URL) was undeterminable: name must be provided`,
+    );
+  }
+  if (name !== '' && name !== target.name) {
+    throw badRequest(
+      `the name of the object (${name}) does not match the name on the URL (${target.name})`,
+    );
+  }
+  const namespace = stringAt(metadata, 'namespace');
+  if (target.info.namespaced && namespace !== '' && namespace !== target.namespace) {
+    throw badRequest(
+      `the namespace of the object (${namespace}) does not match the namespace on the URL (${target.namespace})`,
+    );
+  }
+  metadata.name = target.name;
+  if (target.info.namespaced) metadata.namespace = target.namespace;
+}
+
+/** A PUT with a uid means that very object, not one of the same name. */
+function checkUid(target: Target, given: JsonObject, current: JsonObject): void {
+  const uid = stringAt(given, 'uid');
+  if (uid === '' || uid === current.uid) return;
+  throw conflict(
+    target.info,
+    target.name ?? '',
+    `StorageError: invalid object, Code: 4, Key: ${objectKey(target.namespace, target.name ?? '')}, ResourceVersion: 0, AdditionalErrorMsg: Precondition failed: UID in precondition: ${uid}, UID in object meta: ${current.uid}`,
+  );
+}
+
+function notServed(): StatusError {
+  return new StatusError('NotFound', 404, 'the server could not find the requested resource', {});
+}

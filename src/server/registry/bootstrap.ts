@@ -1,0 +1,123 @@
+// What exists in a cluster before anybody asks: system namespaces, default roles, priority classes and flow control, the
+// Service `kubernetes` with its endpoint. Made at first start, mended at every one.
+import { isAlreadyExists } from '../../api/errors.ts';
+import type { JsonObject, KubeObject } from '../../api/object.ts';
+import { parseApiVersion } from '../../api/resource.ts';
+import { objectAt, stringAt } from '../../api/validation.ts';
+import type { Logger } from '../../lib/logger.ts';
+import type { Store } from '../store/port.ts';
+import { firstServiceAddress } from './allocation.ts';
+import type { ApiRegistry } from './api-registry.ts';
+import type { RequestContext, Target } from './port.ts';
+
+const NAMESPACES = ['default', 'kube-system', 'kube-public', 'kube-node-lease'];
+
+export interface BootstrapOptions {
+  registry: ApiRegistry;
+  store: Store;
+  logger: Logger;
+  /** data/bootstrap-objects.json (src/api/facts.ts loads it). */
+  objects: readonly JsonObject[];
+  serviceCidr: string;
+  /** Where the API is reached from pods: the endpoint of the Service `kubernetes`. */
+  advertise: { address: string; port: number };
+}
+
+/** Idempotent: what exists stays as it is, but for the endpoint, which follows the server's address. */
+export async function bootstrap(options: BootstrapOptions): Promise<void> {
+  const { registry, objects, serviceCidr, logger } = options;
+  const context: RequestContext = {
+    user: { name: 'system:apiserver', groups: ['system:masters'] },
+    requestId: 'bootstrap',
+    fieldManager: 'copepod',
+    warn: (text) => logger.debug({ warning: text }, 'bootstrap'),
+  };
+  const create = async (object: JsonObject): Promise<void> => {
+    const target = targetOf(registry, object);
+    if (exists(options.store, registry, target)) return;
+    try {
+      await registry.create(context, { ...target, name: undefined }, object);
+    } catch (error) {
+      if (!isAlreadyExists(error)) throw error;
+    }
+  };
+  await Promise.all(
+    NAMESPACES.map((name) => create({ apiVersion: 'v1', kind: 'Namespace', metadata: { name } })),
+  );
+  await Promise.all(objects.map((object) => create(withServiceCidr(object, serviceCidr))));
+  const firstAddress = firstServiceAddress(serviceCidr);
+  await create(kubernetesService(firstAddress));
+  for (const object of endpointsOf(options.advertise)) await put(registry, context, object);
+}
+
+function exists(store: Store, registry: ApiRegistry, target: Target): boolean {
+  const { bucket } = registry.served.of(target.info);
+  const key = target.namespace ? `${target.namespace}/${target.name}` : (target.name ?? '');
+  return store.head(bucket, key) !== undefined;
+}
+
+async function put(registry: ApiRegistry, context: RequestContext, object: JsonObject): Promise<void> {
+  const target = targetOf(registry, object);
+  try {
+    await registry.create(context, { ...target, name: undefined }, object);
+  } catch (error) {
+    if (!isAlreadyExists(error)) throw error;
+    await registry.patch(context, target, { type: 'merge', body: withoutMeta(object) });
+  }
+}
+
+function withoutMeta({ apiVersion: _version, kind: _kind, ...rest }: JsonObject): JsonObject {
+  return rest;
+}
+
+function targetOf(registry: ApiRegistry, object: JsonObject): Target {
+  const apiVersion = stringAt(object, 'apiVersion');
+  const info = registry.catalogue.findKind(apiVersion, stringAt(object, 'kind'));
+  if (!info) throw new Error(`bootstrap: ${object.kind} of ${parseApiVersion(apiVersion).group} is not served`);
+  const { name, namespace } = (object as unknown as KubeObject).metadata;
+  return { info, name, namespace };
+}
+
+/** The recorded ServiceCIDR is that of the recorded server. */
+function withServiceCidr(object: JsonObject, serviceCidr: string): JsonObject {
+  return object.kind === 'ServiceCIDR'
+    ? { ...object, spec: { ...objectAt(object, 'spec'), cidrs: [serviceCidr] } }
+    : object;
+}
+
+const LABELS = { component: 'apiserver', provider: 'kubernetes' };
+
+function kubernetesService(clusterIP: string): JsonObject {
+  return {
+    apiVersion: 'v1',
+    kind: 'Service',
+    metadata: { name: 'kubernetes', namespace: 'default', labels: LABELS },
+    spec: {
+      type: 'ClusterIP',
+      clusterIP,
+      clusterIPs: [clusterIP],
+      ports: [{ name: 'https', port: 443, protocol: 'TCP', targetPort: 6443 }],
+      sessionAffinity: 'None',
+    },
+  };
+}
+
+function endpointsOf({ address, port }: { address: string; port: number }): JsonObject[] {
+  const metadata = { name: 'kubernetes', namespace: 'default' };
+  return [
+    {
+      apiVersion: 'v1',
+      kind: 'Endpoints',
+      metadata: { ...metadata, labels: { 'endpointslice.kubernetes.io/skip-mirror': 'true' } },
+      subsets: [{ addresses: [{ ip: address }], ports: [{ name: 'https', port, protocol: 'TCP' }] }],
+    },
+    {
+      apiVersion: 'discovery.k8s.io/v1',
+      kind: 'EndpointSlice',
+      metadata: { ...metadata, labels: { 'kubernetes.io/service-name': 'kubernetes' } },
+      addressType: 'IPv4',
+      endpoints: [{ addresses: [address], conditions: { ready: true } }],
+      ports: [{ name: 'https', port, protocol: 'TCP' }],
+    },
+  ];
+}

@@ -1,0 +1,187 @@
+// How objects are read and written as themselves and through status, scale, ephemeralcontainers, resize, approval and
+// finalize.
+import type { JsonObject, KubeObject } from '../../api/object.ts';
+import type { Schemas } from '../../api/schema.ts';
+import { formatSelector, selectorRequirements } from '../../api/selectors.ts';
+import type { LabelSelector } from '../../api/types/meta-v1.ts';
+import { checkNonNegative, listAt, numberAt, objectAt } from '../../api/validation.ts';
+import type { DecodeAs } from './decoding.ts';
+import type { Projection } from './pipeline.ts';
+import { type Served, toVersion } from './served.ts';
+import { validateEphemeralUpdate, validateResize } from './strategies/pod-update.ts';
+
+/** Subresources that are a view of their object; the others (log, exec, …) are not the registry's. */
+export function projectionOf(
+  served: Served,
+  subresource: string | undefined,
+  schemas: Schemas,
+): Projection | undefined {
+  if (subresource === undefined) return whole(served);
+  if (!served.info.subresources.some(({ name }) => name === subresource)) return undefined;
+  switch (subresource) {
+    case 'status':
+      return status(served);
+    case 'scale':
+      return scale(schemas);
+    case 'ephemeralcontainers':
+      return part(served, (next, submitted) => {
+        const given = objectAt(submitted, 'spec').ephemeralContainers;
+        const spec = { ...objectAt(next, 'spec') };
+        if (given === undefined) delete spec.ephemeralContainers;
+        else spec.ephemeralContainers = given;
+        next.spec = spec;
+      }, validateEphemeralUpdate);
+    case 'resize':
+      return part(served, resize, validateResize);
+    case 'approval':
+      return part(served, (next, submitted) => {
+        const conditions = objectAt(submitted, 'status').conditions;
+        next.status = { ...objectAt(next, 'status') };
+        if (conditions === undefined) delete (next.status as JsonObject).conditions;
+        else (next.status as JsonObject).conditions = conditions;
+        served.strategy.prepareForStatusUpdate?.(next, next, 0);
+      });
+    case 'finalize':
+      return part(served, (next, submitted) => {
+        const finalizers = objectAt(submitted, 'spec').finalizers;
+        next.spec = Array.isArray(finalizers) && finalizers.length > 0 ? { finalizers } : {};
+      });
+    default:
+      return undefined;
+  }
+}
+
+function asItself(served: Served): DecodeAs {
+  return { kind: served.info.kind, apiVersion: served.apiVersion, struct: served.struct };
+}
+
+function viewOf(served: Served): (stored: KubeObject) => JsonObject {
+  return (stored) => toVersion(served, stored) as unknown as JsonObject;
+}
+
+function toStorage(served: Served, submitted: JsonObject): JsonObject {
+  return served.conversion ? served.conversion.toStorage(submitted) : submitted;
+}
+
+function whole(served: Served): Projection {
+  const { strategy } = served;
+  return {
+    as: asItself(served),
+    view: viewOf(served),
+    merge: (old, submitted) => {
+      const next = toStorage(served, submitted);
+      next.metadata = { ...objectAt(next, 'metadata') };
+      // Where there is a status subresource, the main resource cannot change the status.
+      if (served.stored.subresources.some(({ name }) => name === 'status') || strategy.prepareForStatusUpdate) {
+        if (old.status === undefined) delete next.status;
+        else next.status = old.status;
+      }
+      return next;
+    },
+  };
+}
+
+function status(served: Served): Projection {
+  const { strategy } = served;
+  return {
+    as: asItself(served),
+    view: viewOf(served),
+    merge: (old, submitted, now) => {
+      const given = toStorage(served, submitted);
+      const next: JsonObject = { ...old, metadata: { ...objectAt(given, 'metadata') } };
+      if (given.status === undefined) delete next.status;
+      else next.status = given.status;
+      strategy.prepareForStatusUpdate?.(next, old, now);
+      return next;
+    },
+    validateChange: (next, old) => strategy.validateStatusUpdate?.(next, old) ?? [],
+    durability: strategy.durability === 'volatile' ? 'volatile' : 'coalesced',
+    keepsGeneration: true,
+  };
+}
+
+/** Only one part of the object may be written; the rest of what was submitted is ignored. */
+function part(
+  served: Served,
+  write: (next: JsonObject, submitted: JsonObject) => void,
+  validateChange?: Projection['validateChange'],
+): Projection {
+  return {
+    as: asItself(served),
+    view: viewOf(served),
+    merge: (old, submitted) => {
+      const next: JsonObject = { ...old, metadata: { ...objectAt(old, 'metadata') } };
+      write(next, submitted);
+      return next;
+    },
+    validateChange: validateChange ?? (() => []),
+  };
+}
+
+/** Resources and resize policies of containers, by name; pods' other fields stay. */
+function resize(next: JsonObject, submitted: JsonObject): void {
+  const spec: JsonObject = { ...objectAt(next, 'spec') };
+  for (const field of ['containers', 'initContainers']) {
+    const given = new Map(
+      listAt(objectAt(submitted, 'spec'), field).map((container) => [container.name, container]),
+    );
+    if (spec[field] === undefined) continue;
+    spec[field] = listAt(spec, field).map((container) => {
+      const asked = given.get(container.name);
+      if (!asked) return container;
+      const changed: JsonObject = { ...container, resources: asked.resources ?? {} };
+      if (asked.resizePolicy !== undefined) changed.resizePolicy = asked.resizePolicy;
+      return changed;
+    });
+  }
+  next.spec = spec;
+}
+
+function scale(schemas: Schemas): Projection {
+  return {
+    as: {
+      kind: 'Scale',
+      apiVersion: 'autoscaling/v1',
+      struct: schemas.struct('io.k8s.api.autoscaling.v1.Scale'),
+    },
+    view: scaleOf,
+    validate: (submitted) => checkNonNegative('spec.replicas', objectAt(submitted, 'spec').replicas),
+    merge: (old, submitted) => {
+      const replicas = numberAt(objectAt(submitted, 'spec'), 'replicas') ?? 0;
+      return {
+        ...old,
+        metadata: { ...objectAt(old, 'metadata') },
+        spec: { ...objectAt(old, 'spec'), replicas },
+      };
+    },
+    validateChange: () => [],
+  };
+}
+
+export function scaleOf(stored: KubeObject): JsonObject {
+  const object = stored as unknown as JsonObject;
+  const { name, namespace, uid, resourceVersion, creationTimestamp } = stored.metadata;
+  const spec = objectAt(object, 'spec');
+  const replicas = numberAt(spec, 'replicas') ?? 0;
+  const selector = selectorText(spec.selector as JsonObject | undefined);
+  return {
+    kind: 'Scale',
+    apiVersion: 'autoscaling/v1',
+    metadata: { name, namespace, uid, resourceVersion, creationTimestamp } as JsonObject,
+    spec: replicas === 0 ? {} : { replicas },
+    status: {
+      replicas: numberAt(objectAt(object, 'status'), 'replicas') ?? 0,
+      ...(selector === '' ? {} : { selector }),
+    },
+  };
+}
+
+/** Of a LabelSelector, or of a ReplicationController's plain map. */
+function selectorText(selector: JsonObject | undefined): string {
+  if (selector === undefined) return '';
+  const isMap = Object.values(selector).every((value) => typeof value === 'string');
+  return formatSelector(
+    selectorRequirements((isMap ? { matchLabels: selector } : selector) as LabelSelector),
+  );
+}
+

@@ -1,0 +1,70 @@
+// Everything the pipeline needs to know of one served resource, put together once and found by its catalogue entry.
+import type { Catalogue, ResourceInfo } from '../../api/catalogue.ts';
+import type { KubeObject } from '../../api/object.ts';
+import { apiVersionOf, groupResource } from '../../api/resource.ts';
+import type { Schemas, StructNode } from '../../api/schema.ts';
+import { type Conversion, conversionOf } from './conversion.ts';
+import type { Strategy } from './strategy.ts';
+
+export interface Served {
+  readonly info: ResourceInfo;
+  readonly apiVersion: string;
+  readonly struct: StructNode;
+  /** Where it is stored; several versions of a resource share one bucket. */
+  readonly bucket: string;
+  /** The strategy of the storage version, which all rules run on. */
+  readonly strategy: Strategy;
+  /** Between this version and the stored one; undefined when this one is stored. */
+  readonly conversion: Conversion | undefined;
+  /** The catalogue entry whose shape is stored. */
+  readonly stored: ResourceInfo;
+}
+
+export type Strategies = ReadonlyMap<string, Strategy>;
+
+const NO_STRATEGY: Strategy = {};
+
+export class ServedResources {
+  private readonly catalogue: Catalogue;
+  private readonly schemas: Schemas;
+  private readonly strategies: Strategies;
+  private readonly known = new Map<ResourceInfo, Served>();
+
+  constructor(options: { catalogue: Catalogue; schemas: Schemas; strategies: Strategies }) {
+    this.catalogue = options.catalogue;
+    this.schemas = options.schemas;
+    this.strategies = options.strategies;
+  }
+
+  of(info: ResourceInfo): Served {
+    const ready = this.known.get(info);
+    if (ready) return ready;
+    const conversion = conversionOf(info);
+    const stored = conversion
+      ? (this.catalogue.find(conversion.storage.group, conversion.storage.version, conversion.storage.resource) ??
+        info)
+      : info;
+    if (info.schema === undefined) throw new Error(`no schema for ${groupResource(info)}`);
+    const served: Served = {
+      info,
+      apiVersion: apiVersionOf(info),
+      struct: this.schemas.struct(info.schema),
+      bucket: groupResource(stored),
+      strategy: this.strategies.get(groupResource(stored)) ?? NO_STRATEGY,
+      conversion,
+      stored,
+    };
+    this.known.set(info, served);
+    return served;
+  }
+
+  find(group: string, version: string, resource: string): Served | undefined {
+    const info = this.catalogue.find(group, version, resource);
+    return info && this.of(info);
+  }
+}
+
+/** The stored object in the version that was asked for. */
+export function toVersion(served: Served, object: KubeObject): KubeObject {
+  return served.conversion ? served.conversion.fromStorage(object) : object;
+}

@@ -1,0 +1,188 @@
+// What may change about a pod after it was made.
+import type { FieldError } from '../../../api/errors.ts';
+import type { JsonObject } from '../../../api/object.ts';
+import { jsonEqual } from '../../../api/patch-json.ts';
+import {
+  forbiddenField,
+  invalidValue,
+  listAt,
+  numberAt,
+  objectAt,
+  required,
+  stringAt,
+} from '../../../api/validation.ts';
+import { validateEphemeralContainers } from './containers.ts';
+import { validateContainerResources } from './resources.ts';
+
+const UPDATABLE =
+  '`spec.containers[*].image`,`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing tolerations),`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)';
+
+/** The rules of ValidatePodUpdate that concern the change. */
+export function validatePodUpdate(next: JsonObject, old: JsonObject): FieldError[] {
+  const spec = objectAt(next, 'spec');
+  const before = objectAt(old, 'spec');
+  const errors: FieldError[] = [];
+  for (const field of ['containers', 'initContainers']) {
+    const containers = listAt(spec, field);
+    if (containers.length !== listAt(before, field).length) {
+      errors.push(forbiddenField(`spec.${field}`, 'pod updates may not add or remove containers'));
+      return errors;
+    }
+    containers.forEach((container, index) => {
+      if (stringAt(container, 'image').trim() === '') errors.push(required(`spec.${field}[${index}].image`));
+    });
+  }
+  errors.push(...validateDeadline(spec, before), ...validateTolerations(spec, before));
+  errors.push(...validateGates(spec, before));
+  if (jsonEqual(spec, before)) return errors;
+  if (!jsonEqual(withoutUpdatable(spec, before), before)) {
+    errors.push(
+      forbiddenField('spec', `pod updates may not change fields other than ${UPDATABLE}\n${changes(spec, before)}`),
+    );
+  }
+  return errors;
+}
+
+function validateDeadline(spec: JsonObject, before: JsonObject): FieldError[] {
+  const field = 'spec.activeDeadlineSeconds';
+  const now = numberAt(spec, 'activeDeadlineSeconds');
+  const was = numberAt(before, 'activeDeadlineSeconds');
+  if (now === undefined) {
+    return was === undefined
+      ? []
+      : [invalidValue(field, null, 'must not update from a positive integer to nil value')];
+  }
+  return was !== undefined && was < now
+    ? [invalidValue(field, now, 'must be less than or equal to previous value')]
+    : [];
+}
+
+/** Tolerations may be added; of those that exist only tolerationSeconds may change. */
+function validateTolerations(spec: JsonObject, before: JsonObject): FieldError[] {
+  const now = listAt(spec, 'tolerations');
+  const same = (left: JsonObject, right: JsonObject): boolean =>
+    jsonEqual({ ...left, tolerationSeconds: undefined }, { ...right, tolerationSeconds: undefined });
+  const kept = listAt(before, 'tolerations').every((was) => now.some((candidate) => same(candidate, was)));
+  return kept
+    ? []
+    : [
+        forbiddenField(
+          'spec.tolerations',
+          'existing toleration can not be modified except its tolerationSeconds',
+        ),
+      ];
+}
+
+function validateGates(spec: JsonObject, before: JsonObject): FieldError[] {
+  const was = new Set(listAt(before, 'schedulingGates').map(({ name }) => name));
+  return listAt(spec, 'schedulingGates').flatMap(({ name }, index) =>
+    was.has(name)
+      ? []
+      : [forbiddenField(`spec.schedulingGates[${index}]`, `only deletion is allowed, but found new scheduling gate '${name}'`)],
+  );
+}
+
+/** The new spec with everything that may change put back; equal to the old one when nothing else changed. */
+function withoutUpdatable(spec: JsonObject, before: JsonObject): JsonObject {
+  const result: JsonObject = { ...spec };
+  for (const field of ['containers', 'initContainers']) {
+    if (spec[field] === undefined) continue;
+    const were = listAt(before, field);
+    result[field] = listAt(spec, field).map((container, index) => ({
+      ...container,
+      image: were[index]?.image,
+    }));
+  }
+  for (const field of ['activeDeadlineSeconds', 'tolerations', 'schedulingGates']) {
+    if (before[field] === undefined) delete result[field];
+    else result[field] = before[field];
+  }
+  const grace = numberAt(before, 'terminationGracePeriodSeconds');
+  if (grace !== undefined && grace < 0 && spec.terminationGracePeriodSeconds === 1) {
+    result.terminationGracePeriodSeconds = grace;
+  }
+  // A pod that is held by gates may still be steered more narrowly.
+  if (listAt(before, 'schedulingGates').length > 0) {
+    const selector = objectAt(spec, 'nodeSelector');
+    const onlyAdded = Object.entries(objectAt(before, 'nodeSelector')).every(
+      ([key, value]) => selector[key] === value,
+    );
+    if (onlyAdded) restore(result, before, 'nodeSelector');
+    const affinity: JsonObject = { ...objectAt(spec, 'affinity') };
+    restore(affinity, objectAt(before, 'affinity'), 'nodeAffinity');
+    if (spec.affinity !== undefined) {
+      result.affinity = affinity;
+      if (before.affinity === undefined && Object.keys(affinity).length === 0) delete result.affinity;
+    }
+  }
+  return result;
+}
+
+function restore(target: JsonObject, source: JsonObject, field: string): void {
+  if (source[field] === undefined) delete target[field];
+  else target[field] = source[field];
+}
+
+/** Which top-level fields of the spec differ, for the reader of the message. */
+function changes(spec: JsonObject, before: JsonObject): string {
+  const fields = new Set([...Object.keys(spec), ...Object.keys(before)]);
+  return [...fields]
+    .filter((field) => !jsonEqual(spec[field], before[field]))
+    .map((field) => `spec.${field}: ${JSON.stringify(before[field])} -> ${JSON.stringify(spec[field])}`)
+    .join('\n');
+}
+
+/** pods/ephemeralcontainers: containers may be added, never changed or taken away. */
+export function validateEphemeralUpdate(next: JsonObject, old: JsonObject): FieldError[] {
+  const spec = objectAt(next, 'spec');
+  const errors = validateEphemeralContainers(spec, 'spec.ephemeralContainers');
+  const now = new Map(listAt(spec, 'ephemeralContainers').map((container) => [container.name, container]));
+  for (const was of listAt(objectAt(old, 'spec'), 'ephemeralContainers')) {
+    const is = now.get(was.name);
+    if (!is) {
+      errors.push(
+        forbiddenField(
+          'spec.ephemeralContainers',
+          `existing ephemeral containers ${JSON.stringify(was.name)} may not be removed\n`,
+        ),
+      );
+    } else if (!jsonEqual(is, was)) {
+      errors.push(
+        forbiddenField(
+          'spec.ephemeralContainers',
+          `existing ephemeral containers ${JSON.stringify(was.name)} may not be changed\n${changes(is, was)}`,
+        ),
+      );
+    }
+  }
+  return errors;
+}
+
+/** pods/resize: only CPU and memory of containers, and not so that the pod's QoS class changes. */
+export function validateResize(next: JsonObject, old: JsonObject): FieldError[] {
+  const errors: FieldError[] = [];
+  for (const field of ['containers', 'initContainers']) {
+    const were = listAt(objectAt(old, 'spec'), field);
+    listAt(objectAt(next, 'spec'), field).forEach((container, index) => {
+      const path = `spec.${field}[${index}].resources`;
+      errors.push(...validateContainerResources(objectAt(container, 'resources'), path));
+      for (const part of ['limits', 'requests']) {
+        const now = objectAt(objectAt(container, 'resources'), part);
+        const was = objectAt(objectAt(were[index], 'resources'), part);
+        for (const name of new Set([...Object.keys(now), ...Object.keys(was)])) {
+          if (name === 'cpu' || name === 'memory') {
+            if (now[name] === undefined && was[name] !== undefined) {
+              errors.push(forbiddenField(`${path}.${part}`, `resource ${part} cannot be removed`));
+            }
+          } else if (!jsonEqual(now[name], was[name])) {
+            errors.push(forbiddenField('spec', 'only cpu and memory resources are mutable'));
+          }
+        }
+      }
+    });
+  }
+  if (stringAt(objectAt(next, 'status'), 'qosClass') !== stringAt(objectAt(old, 'status'), 'qosClass')) {
+    errors.push(invalidValue('metadata', null, 'Pod QOS Class may not change as a result of resizing'));
+  }
+  return errors;
+}

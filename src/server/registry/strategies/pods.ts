@@ -1,0 +1,101 @@
+import type { FieldError } from '../../../api/errors.ts';
+import type { JsonObject } from '../../../api/object.ts';
+import { quantityOf } from '../../../api/quantity.ts';
+import { ensureObject, listAt, numberAt, objectAt, setDefault, stringAt } from '../../../api/validation.ts';
+import { timestamp } from '../../../lib/clock.ts';
+import { fieldsAt, flagAt } from '../selection.ts';
+import type { Strategy } from '../strategy.ts';
+import { podCells } from './pod-cells.ts';
+import { defaultPodSpec, defaultRequests, podSpecWarnings, validatePodSpec } from './pod-spec.ts';
+import { validatePodUpdate } from './pod-update.ts';
+
+export const podStrategy: Strategy = {
+  hasGeneration: true,
+  returnsDeleted: true,
+  applyDefaults: (pod) => {
+    const spec = ensureObject(pod, 'spec');
+    setDefault(spec, 'enableServiceLinks', true);
+    defaultPodSpec(spec);
+    defaultRequests(spec);
+  },
+  prepareForCreate: (pod, now) => {
+    const spec = objectAt(pod, 'spec');
+    const status: JsonObject = { phase: 'Pending', qosClass: qosClass(spec) };
+    if (listAt(spec, 'schedulingGates').length > 0) {
+      status.conditions = [
+        {
+          type: 'PodScheduled',
+          status: 'False',
+          lastProbeTime: null,
+          lastTransitionTime: timestamp(now),
+          reason: 'SchedulingGated',
+          message: 'Scheduling is blocked due to non-empty scheduling gates',
+        },
+      ];
+    }
+    pod.status = status;
+  },
+  prepareForUpdate: (pod, old) => {
+    // Ephemeral containers have their own subresource; here they stay as they are.
+    const before = objectAt(old, 'spec').ephemeralContainers;
+    const spec = objectAt(pod, 'spec');
+    if (before === undefined) delete spec.ephemeralContainers;
+    else spec.ephemeralContainers = before;
+  },
+  prepareForStatusUpdate: (pod, old) => {
+    const metadata = objectAt(pod, 'metadata');
+    const owners = objectAt(old, 'metadata').ownerReferences;
+    if (owners === undefined) delete metadata.ownerReferences;
+    else metadata.ownerReferences = owners;
+    const status = ensureObject(pod, 'status');
+    // The class follows from the spec; who reports a status need not repeat it.
+    if (status.qosClass === undefined) status.qosClass = objectAt(old, 'status').qosClass;
+  },
+  validate: (pod) => validatePodSpec(objectAt(pod, 'spec'), 'spec'),
+  validateUpdate: (pod, old): FieldError[] => validatePodUpdate(pod, old),
+  warnings: (pod) => podSpecWarnings(objectAt(pod, 'spec'), 'spec'),
+  fieldLabelError: (field) => `field label not supported: ${field}`,
+  selectableFields: {
+    ...fieldsAt(
+      'spec.nodeName',
+      'spec.restartPolicy',
+      'spec.schedulerName',
+      'spec.serviceAccountName',
+      'status.phase',
+      'status.podIP',
+      'status.nominatedNodeName',
+    ),
+    'spec.hostNetwork': flagAt('spec.hostNetwork'),
+  },
+  gracePeriod: (pod, requested) => {
+    const spec = objectAt(pod, 'spec');
+    const phase = stringAt(objectAt(pod, 'status'), 'phase');
+    if (stringAt(spec, 'nodeName') === '' || phase === 'Failed' || phase === 'Succeeded') return 0;
+    const period = requested ?? numberAt(spec, 'terminationGracePeriodSeconds') ?? 0;
+    return period < 0 ? 1 : period;
+  },
+  cells: podCells,
+};
+
+/** Guaranteed when every container limits CPU and memory to what it requests; BestEffort when none asks for anything. */
+export function qosClass(spec: JsonObject): string {
+  let guaranteed = true;
+  let any = false;
+  for (const container of [...listAt(spec, 'containers'), ...listAt(spec, 'initContainers')]) {
+    const resources = objectAt(container, 'resources');
+    const limits = objectAt(resources, 'limits');
+    const requests = objectAt(resources, 'requests');
+    for (const name of ['cpu', 'memory']) {
+      const limit = nano(limits[name]);
+      const request = nano(requests[name]);
+      if (limit > 0n || request > 0n) any = true;
+      if (limit === 0n || limit !== request) guaranteed = false;
+    }
+  }
+  if (!any) return 'BestEffort';
+  return guaranteed ? 'Guaranteed' : 'Burstable';
+}
+
+function nano(value: unknown): bigint {
+  return value === undefined ? 0n : quantityOf(value).nano;
+}

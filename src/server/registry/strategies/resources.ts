@@ -1,0 +1,83 @@
+// Requests, limits and the names of resources.
+import type { FieldError } from '../../../api/errors.ts';
+import type { JsonObject } from '../../../api/object.ts';
+import { qualifiedName } from '../../../api/names.ts';
+import { compareQuantities, quantityOf } from '../../../api/quantity.ts';
+import {
+  checkName,
+  forbiddenField,
+  invalidValue,
+  listAt,
+  objectAt,
+  required,
+  stringAt,
+} from '../../../api/validation.ts';
+
+const STANDARD = new Set(['cpu', 'memory', 'ephemeral-storage']);
+
+const isHugePages = (name: string): boolean => name.startsWith('hugepages-');
+const isNative = (name: string): boolean => !name.includes('/') || name.includes('kubernetes.io/');
+/** What may be given out more than once; huge pages and devices may not. */
+const mayOvercommit = (name: string): boolean => isNative(name) && !isHugePages(name);
+
+export function validateContainerResources(resources: JsonObject, field: string): FieldError[] {
+  const errors: FieldError[] = [];
+  const limits = objectAt(resources, 'limits');
+  const requests = objectAt(resources, 'requests');
+  for (const name of Object.keys(limits)) {
+    errors.push(...validateResource(name, limits[name], `${field}.limits[${name}]`));
+  }
+  for (const name of Object.keys(requests)) {
+    const value = requests[name];
+    errors.push(...validateResource(name, value, `${field}.requests[${name}]`));
+    if (Object.hasOwn(limits, name)) {
+      const order = compareQuantities(quantityOf(value), quantityOf(limits[name]));
+      if (order !== 0 && !mayOvercommit(name)) {
+        errors.push(
+          invalidValue(`${field}.requests`, value, `must be equal to ${name} limit of ${limits[name]}`),
+        );
+      } else if (order > 0) {
+        errors.push(
+          invalidValue(
+            `${field}.requests`,
+            value,
+            `must be less than or equal to ${name} limit of ${limits[name]}`,
+          ),
+        );
+      }
+    } else if (!mayOvercommit(name)) {
+      errors.push(required(`${field}.limits`, 'Limit must be set for non overcommitable resources'));
+    }
+  }
+  const names = [...Object.keys(limits), ...Object.keys(requests)];
+  if (names.some(isHugePages) && !names.includes('cpu') && !names.includes('memory')) {
+    errors.push(forbiddenField(field, 'HugePages require cpu or memory'));
+  }
+  const claims = new Set<string>();
+  listAt(resources, 'claims').forEach((claim, index) => {
+    const name = stringAt(claim, 'name');
+    if (name === '') errors.push(required(`${field}.claims[${index}]`));
+    claims.add(name);
+  });
+  return errors;
+}
+
+function validateResource(name: string, value: unknown, field: string): FieldError[] {
+  const errors = checkName(field, name, qualifiedName);
+  if (!name.includes('/') && !STANDARD.has(name) && !isHugePages(name)) {
+    errors.push(invalidValue(field, name, 'must be a standard resource for containers'));
+  } else if (name.startsWith('requests.')) {
+    errors.push(invalidValue(field, name, "doesn't follow extended resource name standard"));
+  }
+  errors.push(...validateQuantity(value, field));
+  if (!isNative(name) && quantityOf(value).nano % 1_000_000_000n !== 0n) {
+    errors.push(invalidValue(field, value, 'must be an integer'));
+  }
+  return errors;
+}
+
+export function validateQuantity(value: unknown, field: string): FieldError[] {
+  return quantityOf(value).nano < 0n
+    ? [invalidValue(field, value, 'must be greater than or equal to 0')]
+    : [];
+}

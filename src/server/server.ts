@@ -1,0 +1,283 @@
+// The composition root of the server, in the order in which things depend on each other. docs/flow.md follows a pod
+// through what is put together here.
+import { mkdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { builtInResources, Catalogue } from '../api/catalogue.ts';
+import { loadBootstrapObjects, loadResourceFacts, loadSchemaFacts, loadTableColumns } from '../api/facts.ts';
+import { Schemas } from '../api/schema.ts';
+import { nodeAddress, ownAddresses } from '../health/node-address.ts';
+import type { Clock } from '../lib/clock.ts';
+import type { Logger } from '../lib/logger.ts';
+import type { Random } from '../lib/random.ts';
+import type { Service } from '../lib/service.ts';
+import { dialer } from '../wire/dial.ts';
+import { EmbeddedBroker } from '../wire/embedded-broker.ts';
+import { LocalBus } from '../wire/local-bus.ts';
+import type { MessageBus } from '../wire/message-bus.ts';
+import { MqttClientBus } from '../wire/mqtt-client.ts';
+import { MqttUpgrade } from './bus/mqtt-upgrade.ts';
+import { MqttsListener } from './bus/mqtts-listener.ts';
+import { ControlPlane } from './control-plane.ts';
+import { ApiServer } from './http/api-server.ts';
+import { boardsOf } from './http/boards.ts';
+import columnDescriptions from './http/column-descriptions.json' with { type: 'json' };
+import type { HealthCheck, UpgradeRoute } from './http/ports.ts';
+import { DirectoryFiles } from './http/static-files.ts';
+import { AgentStreams } from './http/streams/agent-streams.ts';
+import { PodStreams } from './http/streams/pod-streams.ts';
+import { AccountTokens } from './identity/account-tokens.ts';
+import { Authenticator } from './identity/authentication.ts';
+import { UnionAuthorizer } from './identity/authorization.ts';
+import { Identity } from './identity/identity.ts';
+import { Joining } from './identity/joining.ts';
+import { NodeAuthorizer } from './identity/node-authorizer.ts';
+import { NodeRestriction } from './identity/node-restriction.ts';
+import { RbacAuthorizer } from './identity/rbac.ts';
+import { IdentityReviews } from './identity/reviews.ts';
+import { RoleGuard } from './identity/role-guard.ts';
+import { firstServiceAddress } from './registry/allocation.ts';
+import { tableCells } from './registry/table-cells.ts';
+import { lockDirectory } from './store/directory-lock.ts';
+import { SqliteEngine } from './store/sqlite-engine.ts';
+
+/** What the server is told; the resolved configuration of `copepod server` has it all. */
+export interface ServerOptions {
+  dataDir: string;
+  bindAddress: string;
+  httpsListenPort: number;
+  /** 0: none. */
+  mqttListenPort: number;
+  mqttUrl?: string | undefined;
+  nodeIp?: string | undefined;
+  tlsSans: readonly string[];
+  token?: string | undefined;
+  clusterCidr: string;
+  serviceCidr: string;
+  clusterDns: string;
+  clusterDomain: string;
+  writeKubeconfig: string;
+  writeKubeconfigMode: number;
+}
+
+export interface ServerDependencies {
+  logger: Logger;
+  clock: Clock;
+  random: Random;
+  /** copepod's own version, 1.2.3. */
+  version: string;
+}
+
+export interface Server extends Service {
+  /** What the agent of the same process needs in order to join like any other. */
+  readonly local: { server: string; token: string };
+}
+
+const RUNS_FROM_SOURCE = import.meta.url.endsWith('.ts');
+/** The bundle's files stand beside each other in one folder. */
+const WORKER_URL = RUNS_FROM_SOURCE ? undefined : new URL('./store-worker.js', import.meta.url);
+const DASHBOARD = new URL('./dashboard', import.meta.url).pathname;
+
+/**
+ * Locks the data directory, loads or makes keys and certificates, and composes. Throws DirectoryInUse, JoinTokenError or
+ * the system's error (EACCES, …) with nothing left behind.
+ */
+export async function createServer(options: ServerOptions, deps: ServerDependencies): Promise<Server> {
+  const directory = join(options.dataDir, 'server');
+  await mkdir(directory, { recursive: true, mode: 0o700 });
+  const lock = await lockDirectory(directory);
+  try {
+    return await compose(options, deps, directory, lock);
+  } catch (error) {
+    lock.release();
+    throw error;
+  }
+}
+
+async function compose(
+  options: ServerOptions,
+  deps: ServerDependencies,
+  directory: string,
+  lock: { release(): void },
+): Promise<Server> {
+  const { clock, random, logger } = deps;
+  const address = options.nodeIp ?? (await nodeAddress()) ?? '127.0.0.1';
+  const identity = new Identity({
+    dataDir: directory,
+    clock,
+    random,
+    logger,
+    addresses: [...new Set([address, ...ownAddresses(), ...options.tlsSans])],
+    serviceIP: firstServiceAddress(options.serviceCidr),
+    clusterDomain: options.clusterDomain,
+    token: options.token,
+  });
+  identity.start();
+
+  const [resources, schemas, columns, bootstrapObjects] = await Promise.all([
+    loadResourceFacts(),
+    loadSchemaFacts(),
+    loadTableColumns(),
+    loadBootstrapObjects(),
+  ]);
+  const catalogue = new Catalogue(builtInResources(resources, schemas as never));
+  const broker = options.mqttUrl === undefined ? new EmbeddedBroker({ logger }) : undefined;
+  const bus = broker ? new LocalBus({ broker, logger }) : externalBus(options.mqttUrl ?? '', deps);
+
+  let engineFailure: Error | undefined;
+  const engine = new SqliteEngine({
+    file: join(directory, 'store.db'),
+    clock,
+    ...(WORKER_URL ? { workerUrl: WORKER_URL } : {}),
+    // The process cannot promise anything any more; who supervises starts it again and the store recovers.
+    onFailure: (error) => {
+      engineFailure = error;
+      logger.error({ err: error }, 'the store has failed');
+      process.exit(1);
+    },
+  });
+  const issuer = `https://kubernetes.default.svc.${options.clusterDomain}`;
+  let parts: IdentityParts | undefined;
+  const plane = new ControlPlane({
+    engine,
+    bus,
+    clock,
+    random,
+    logger,
+    catalogue,
+    schemas: new Schemas(schemas),
+    bootstrapObjects,
+    clusterCidr: options.clusterCidr,
+    serviceCidr: options.serviceCidr,
+    clusterDns: options.clusterDns,
+    clusterDomain: options.clusterDomain,
+    ca: identity.caPem,
+    advertise: { address, port: options.httpsListenPort },
+    externalBroker: broker === undefined,
+    extend: (store) => {
+      const tokens = new AccountTokens({ store, clock, random, key: identity.serviceAccountKey, issuer });
+      const authenticator = new Authenticator(tokens, () => identity.dashboardToken);
+      const rbac = new RbacAuthorizer(store);
+      const authorizer = new UnionAuthorizer([new NodeAuthorizer(store), rbac]);
+      parts = { tokens, authenticator, rbac, authorizer };
+      return {
+        admission: [new NodeRestriction(store), new RoleGuard(rbac, authorizer)],
+        tokenIssuer: tokens,
+        reviews: new IdentityReviews({ authorizer, rbac, authenticator }),
+        components: () => [
+          { name: 'controller-manager', healthy: true, message: 'ok' },
+          { name: 'scheduler', healthy: true, message: 'ok' },
+          { name: 'etcd-0', healthy: engineFailure === undefined, message: engineFailure?.message ?? 'ok' },
+        ],
+      };
+    },
+  });
+  if (!parts) throw new Error('the control plane has composed no identity');
+  const { tokens, authenticator, rbac, authorizer } = parts;
+  const { store, registry } = plane;
+
+  const joining = new Joining({ identity, store, logger, mqttUrl: options.mqttUrl });
+  const agents = new AgentStreams({ bus, clock, random });
+  const streams = new PodStreams({ client: plane.client, agents, clock });
+  const upgrades: UpgradeRoute[] = [streams.agentRoute()];
+  if (broker) upgrades.push(new MqttUpgrade({ broker }));
+  let ready = false;
+  const checks: HealthCheck[] = [
+    { name: 'store', for: ['livez', 'readyz'], check: () => engineFailure?.message },
+    { name: 'controllers', for: ['readyz'], check: () => (ready ? undefined : 'not started yet') },
+  ];
+  const api = new ApiServer({
+    listen: { address: options.bindAddress, port: options.httpsListenPort },
+    registry,
+    catalogue,
+    identity,
+    authenticator,
+    authorizer,
+    joining,
+    openId: { issuer: tokens.issuer, jwks: () => tokens.jwks() },
+    streams,
+    upgrades,
+    checks,
+    tables: { columns, descriptions: columnDescriptions, cells: tableCells(registry.served) },
+    openApi: {
+      loadSchemas: async () => (await loadSchemaFacts()).schemas as never,
+      custom: { schema: () => undefined },
+    },
+    files: new DirectoryFiles(DASHBOARD),
+    boards: () => boardsOf(plane.informers, plane.boards, clock),
+    revision: () => store.revision,
+    serialise: (object) => store.json(object as never),
+    version: deps.version,
+    clock,
+    random,
+    logger,
+  });
+  const mqtts =
+    broker && options.mqttListenPort > 0
+      ? new MqttsListener({
+          broker,
+          tls: { ca: identity.caPem, certificate: identity.serving.certificate, key: identity.serving.key },
+          host: options.bindAddress,
+          port: options.mqttListenPort,
+          logger,
+        })
+      : undefined;
+  const local = localAddress(options.bindAddress);
+  const url = `https://${local}:${options.httpsListenPort}`;
+
+  return {
+    local: { server: url, token: identity.joinToken },
+    start: async () => {
+      await broker?.start();
+      await plane.start();
+      rbac.start();
+      joining.start();
+      await api.start();
+      await mqtts?.start();
+      identity.writeKubeconfig(url, options.writeKubeconfig, options.writeKubeconfigMode);
+      ready = true;
+      logger.info(
+        { url: `https://${address}:${options.httpsListenPort}`, kubeconfig: options.writeKubeconfig },
+        'the API is served',
+      );
+    },
+    // Clients first, then what they changed, then the disk.
+    stop: async () => {
+      ready = false;
+      await mqtts?.stop();
+      agents.stop();
+      await api.stop();
+      joining.stop();
+      rbac.stop();
+      await plane.stop();
+      await broker?.stop();
+      lock.release();
+    },
+  };
+}
+
+interface IdentityParts {
+  tokens: AccountTokens;
+  authenticator: Authenticator;
+  rbac: RbacAuthorizer;
+  authorizer: UnionAuthorizer;
+}
+
+function externalBus(url: string, { clock, random, logger }: ServerDependencies): MessageBus {
+  const { username, password } = new URL(url);
+  return new MqttClientBus({
+    clock,
+    random,
+    logger,
+    clientId: `copepod-server-${random.bytes(4).toString('hex')}`,
+    dial: dialer(url, () => ({})),
+    ...(username === '' ? {} : { username: decodeURIComponent(username) }),
+    ...(password === '' ? {} : { password: decodeURIComponent(password) }),
+  });
+}
+
+/** Where the server reaches itself. */
+function localAddress(bindAddress: string): string {
+  if (bindAddress === '0.0.0.0') return '127.0.0.1';
+  if (bindAddress === '::') return '[::1]';
+  return bindAddress.includes(':') ? `[${bindAddress}]` : bindAddress;
+}

@@ -1,0 +1,80 @@
+import { connect as connectTcp } from 'node:net';
+import type { Duplex } from 'node:stream';
+import { connect as connectTls } from 'node:tls';
+
+/** PEM texts. Read again for each attempt, so that a renewed certificate is used from the next connection on. */
+export interface TlsCredentials {
+  /** Only this CA is trusted. */
+  ca?: string;
+  certificate?: string;
+  key?: string;
+}
+
+const CONNECT_TIMEOUT_MS = 10_000;
+/** No smaller than the broker's largest packet. */
+const MAX_WEBSOCKET_MESSAGE = 4 * 1024 * 1024;
+
+const DEFAULT_PORTS: Readonly<Record<string, number>> = {
+  'mqtt:': 1883,
+  'mqtts:': 8883,
+  'wss:': 443,
+  'ws:': 80,
+};
+
+/**
+ * How to reach a broker (MqttClientBus gives up on a stream that does not come to life in time): wss:// (subprotocol mqtt), mqtts://, mqtt:// or ws://. A URL that cannot be dialled throws
+ * TypeError here, at start, and not at every attempt.
+ */
+export function dialer(url: string, credentials: () => TlsCredentials): () => Duplex | Promise<Duplex> {
+  const target = new URL(url);
+  const port = target.port === '' ? DEFAULT_PORTS[target.protocol] : Number(target.port);
+  if (port === undefined) throw new TypeError(`${url}: expected mqtt://, mqtts://, ws:// or wss://`);
+  // A WHATWG URL keeps the brackets of an IPv6 address.
+  const host = target.hostname.replace(/^\[|\]$/g, '');
+  const tlsOptions = () => {
+    const { ca, certificate, key } = credentials();
+    return {
+      minVersion: 'TLSv1.2' as const,
+      ...(ca === undefined ? {} : { ca }),
+      ...(certificate === undefined ? {} : { cert: certificate }),
+      ...(key === undefined ? {} : { key }),
+    };
+  };
+  switch (target.protocol) {
+    case 'mqtt:':
+      return () => connectTcp({ host, port, noDelay: true });
+    case 'mqtts:':
+      return () => {
+        const socket = connectTls({
+          host,
+          port,
+          ...serverName(host),
+          ALPNProtocols: ['mqtt'],
+          ...tlsOptions(),
+        });
+        socket.setNoDelay(true);
+        return socket;
+      };
+    default:
+      return async () => {
+        const { WebSocket, createWebSocketStream } = await import('ws');
+        const socket = new WebSocket(target, 'mqtt', {
+          ...tlsOptions(),
+          ...serverName(host),
+          handshakeTimeout: CONNECT_TIMEOUT_MS,
+          maxPayload: MAX_WEBSOCKET_MESSAGE,
+          perMessageDeflate: false,
+          followRedirects: false,
+        });
+        const stream = createWebSocketStream(socket);
+        // By itself the stream stays open for writing when the other side has gone.
+        socket.once('close', () => stream.destroy());
+        return stream;
+      };
+  }
+}
+
+/** SNI holds names only, never addresses (RFC 6066, section 3). */
+function serverName(host: string): { servername?: string } {
+  return /^[\d.]+$|:/.test(host) ? {} : { servername: host };
+}

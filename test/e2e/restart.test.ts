@@ -1,0 +1,102 @@
+import { join } from 'node:path';
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import { root } from '../../scripts/lib/bundle.mjs';
+import type { Pod } from '../../src/api/types/core-v1.ts';
+import { type Board, BoardNetwork } from '../support/boards.ts';
+import { Cluster } from '../support/cluster.ts';
+
+// Pods outlive the process that started them, however it ends.
+const network = new BoardNetwork();
+let board: Board;
+let cluster: Cluster;
+
+beforeAll(async () => {
+  await network.start();
+  board = await network.board('pi');
+  cluster = await Cluster.start({ board });
+  await cluster.kubectl.ok(['apply', '-f', join(root, 'examples/web.yaml')]);
+  await cluster.kubectl.line('rollout status deployment/web --timeout=60s');
+});
+afterAll(async () => {
+  await cluster?.dispose();
+  await network.stop();
+});
+
+const pods = async (): Promise<Pod[]> =>
+  (await cluster.kubectl.get<{ items: Pod[] }>('pods', '-l', 'app=web')).items;
+
+/** The identity of every container of ours that runs, by name. */
+async function running(): Promise<Record<string, string>> {
+  const containers = await board.docker.containers({ 'io.kubernetes.pod.namespace': 'default' });
+  return Object.fromEntries(containers.map(({ Names, Id }) => [Names[0] ?? '', Id]).sort());
+}
+
+const allReady = (items: Pod[]): boolean =>
+  items.length === 2 &&
+  items.every(({ status }) =>
+    status?.conditions?.some(({ type, status: is }) => type === 'Ready' && is === 'True'),
+  );
+
+it('adopts the containers after SIGKILL: none orphaned, none doubled, none restarted', async () => {
+  const before = await running();
+  expect(Object.keys(before)).toHaveLength(4);
+  await cluster.process.kill();
+  expect(await running()).toEqual(before);
+  await cluster.start();
+  await cluster.eventually('the pods to be Ready', async () => allReady(await pods()));
+  expect(await running()).toEqual(before);
+  for (const pod of await pods()) expect(pod.status?.containerStatuses?.[0]?.restartCount).toBe(0);
+});
+
+it('stops cleanly with exit code 0, pods go on, and the next start adopts them', async () => {
+  const before = await running();
+  expect(await cluster.process.stop()).toBe(0);
+  expect(await running()).toEqual(before);
+  await cluster.start();
+  await cluster.eventually('the pods to be Ready', async () => allReady(await pods()));
+  expect(await running()).toEqual(before);
+});
+
+it('does what happened while it was away: a container that ended is restarted, a pod that was deleted ends', async () => {
+  const [first] = await pods();
+  const labels = {
+    'io.kubernetes.pod.uid': first?.metadata?.uid ?? '',
+    'io.kubernetes.container.name': 'httpd',
+  };
+  await cluster.process.kill();
+  const [victim] = await board.docker.containers(labels);
+  await board.docker.call('POST', `/containers/${victim?.Id}/kill`);
+  await cluster.start();
+  await cluster.eventually('the restart to be counted', async () => {
+    const items = await pods();
+    const pod = items.find(({ metadata }) => metadata?.uid === first?.metadata?.uid);
+    return allReady(items) && pod?.status?.containerStatuses?.[0]?.restartCount === 1;
+  });
+  expect(await board.docker.containers(labels)).toHaveLength(1);
+});
+
+it('survives being killed again and again while a rollout is under way', async () => {
+  await cluster.kubectl.line('rollout restart deployment/web');
+  for (let round = 0; round < 3; round += 1) await cluster.killAndRestart();
+  await cluster.kubectl.line('rollout status deployment/web --timeout=90s');
+  await cluster.eventually('two pods and their four containers, no other', async () => {
+    const items = await pods();
+    const uids = new Set(items.map(({ metadata }) => metadata?.uid));
+    const containers = await board.docker.containers({ 'io.kubernetes.pod.namespace': 'default' });
+    return (
+      allReady(items) &&
+      containers.length === 4 &&
+      containers.every(({ Labels }) => uids.has(Labels['io.kubernetes.pod.uid']))
+    );
+  });
+});
+
+it('recovers when Docker goes away and comes back', async () => {
+  board.docker.kill();
+  await cluster.eventually('the node to be NotReady', async () =>
+    /pi +NotReady/.test(await cluster.kubectl.line('get node pi')),
+  );
+  await board.docker.start();
+  await cluster.nodeReady('pi', Date.now());
+  await cluster.eventually('the pods to be Ready', async () => allReady(await pods()));
+});

@@ -1,0 +1,151 @@
+import { describe, expect, it } from 'vitest';
+import { buildRuleset, type RulesetInput } from '../../../src/agent/network/ruleset.ts';
+import { renderChange, renderRuleset } from '../../../src/agent/network/ruleset-text.ts';
+import type { SharedService } from '../../../src/wire/messages.ts';
+
+// The scripts beside this file are what nft is given. Changed on purpose? `npx vitest run -u test/golden/network`, and
+// read the difference: test/component/network-linux.test.ts shows that the kernel does with them what it should.
+
+const endpoint = (ip: string, node: string, port = 8080) => ({ ip, port, node });
+const web: SharedService = {
+  v: 1,
+  namespace: 'default',
+  name: 'web',
+  type: 'NodePort',
+  clusterIPs: ['10.43.0.20'],
+  ports: [
+    {
+      name: 'http',
+      protocol: 'TCP',
+      port: 80,
+      nodePort: 30080,
+      endpoints: [endpoint('10.42.1.7', 'two'), endpoint('10.42.0.5', 'one')],
+    },
+  ],
+};
+const dns: SharedService = {
+  v: 1,
+  namespace: 'kube-system',
+  name: 'dns',
+  type: 'ClusterIP',
+  clusterIPs: ['10.43.0.10'],
+  internalTrafficPolicy: 'Local',
+  ports: [
+    {
+      name: 'udp',
+      protocol: 'UDP',
+      port: 53,
+      endpoints: [endpoint('10.42.0.6', 'one', 53), endpoint('10.42.1.6', 'two', 53)],
+    },
+    { name: 'tcp', protocol: 'TCP', port: 53, endpoints: [endpoint('10.42.1.6', 'two', 53)] },
+  ],
+};
+const sticky: SharedService = {
+  v: 1,
+  namespace: 'default',
+  name: 'sticky',
+  type: 'LoadBalancer',
+  clusterIPs: ['10.43.0.30', 'fd00::30'],
+  externalIPs: ['203.0.113.9'],
+  sessionAffinitySeconds: 600,
+  externalTrafficPolicy: 'Local',
+  ports: [
+    {
+      name: '',
+      protocol: 'TCP',
+      port: 443,
+      nodePort: 30443,
+      endpoints: [endpoint('10.42.0.5', 'one'), endpoint('10.42.1.7', 'two')],
+    },
+  ],
+};
+const empty: SharedService = {
+  v: 1,
+  namespace: 'default',
+  name: 'empty',
+  type: 'NodePort',
+  clusterIPs: ['10.43.0.40'],
+  ports: [{ name: '', protocol: 'TCP', port: 80, nodePort: 30090, endpoints: [] }],
+};
+const headless: SharedService = {
+  v: 1,
+  namespace: 'default',
+  name: 'headless',
+  type: 'ClusterIP',
+  clusterIPs: ['None'],
+  ports: [{ name: '', protocol: 'TCP', port: 80, endpoints: [endpoint('10.42.1.7', 'two')] }],
+};
+
+const base: RulesetInput = {
+  nodeName: 'one',
+  clusterCidr: '10.42.0.0/16',
+  serviceCidr: '10.43.0.0/16',
+  services: [sticky, web, dns, empty, headless],
+  hostPorts: [
+    {
+      ip: '10.42.0.8',
+      ports: [
+        { hostPort: 8080, containerPort: 80, protocol: 'TCP' },
+        { hostIP: '192.168.1.10', hostPort: 53, containerPort: 53, protocol: 'UDP' },
+      ],
+    },
+  ],
+};
+const file = (name: string): string => new URL(`./${name}.nft`, import.meta.url).pathname;
+
+describe('nft scripts', () => {
+  it('of a board with nothing yet', async () => {
+    const script = renderRuleset(buildRuleset({ nodeName: 'one', services: [], hostPorts: [] }));
+    await expect(script).toMatchFileSnapshot(file('bare'));
+  });
+
+  it('of every kind of Service and hostPort', async () => {
+    await expect(renderRuleset(buildRuleset(base))).toMatchFileSnapshot(file('full'));
+  });
+
+  it('of a change of endpoints, a new Service and a removed one', async () => {
+    const scaled = structuredClone(web);
+    scaled.ports[0]?.endpoints.push(endpoint('10.42.0.9', 'one'));
+    const filled = structuredClone(empty);
+    filled.ports[0]?.endpoints.push(endpoint('10.42.1.8', 'two'));
+    const next = { ...base, services: [dns, scaled, filled], hostPorts: [] };
+    await expect(renderChange(buildRuleset(base), buildRuleset(next))).toMatchFileSnapshot(file('change'));
+  });
+});
+
+describe('renderChange', () => {
+  it('is nothing when nothing changed, whatever the order', () => {
+    const turned = { ...base, services: [...base.services].reverse() };
+    expect(renderChange(buildRuleset(base), buildRuleset(turned))).toBe('');
+  });
+
+  it('replaces everything when the cluster’s networks change', () => {
+    const next = buildRuleset({ ...base, clusterCidr: '10.52.0.0/16' });
+    expect(renderChange(buildRuleset(base), next)).toBe(renderRuleset(next));
+  });
+
+  it('costs the same for one Service among many', () => {
+    const many = Array.from(
+      { length: 2000 },
+      (_, index): SharedService => ({
+        ...web,
+        name: `s${index}`,
+        clusterIPs: [`10.43.${10 + Math.floor(index / 250)}.${index % 250}`],
+        ports: web.ports.map((port) => ({ ...port, nodePort: 30000 + index })),
+      }),
+    );
+    const changed = many.map((service, index) =>
+      index === 1000
+        ? {
+            ...service,
+            ports: service.ports.map((port) => ({ ...port, endpoints: port.endpoints.slice(1) })),
+          }
+        : service,
+    );
+    const script = renderChange(
+      buildRuleset({ ...base, services: many }),
+      buildRuleset({ ...base, services: changed }),
+    );
+    expect(script.trim().split('\n')).toHaveLength(2);
+  });
+});

@@ -1,0 +1,161 @@
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
+import { readlinkSync } from 'node:fs';
+import { DockerDaemon } from './docker-daemon.ts';
+import { waitFor } from './wait.ts';
+
+/**
+ * Several boards on one machine: each a network namespace and a mount namespace with its own Docker Engine, joined by a
+ * bridge that lives in a namespace of its own (in the root namespace Docker's FORWARD policy would drop its frames).
+ *
+ * The namespaces are held by a sleeping process each and have no names: when the processes end, everything is gone.
+ */
+export class BoardNetwork {
+  private readonly holder = new NamespaceHolder('switch');
+  private readonly boards: Board[] = [];
+
+  async start(): Promise<void> {
+    await this.holder.start();
+    this.holder.ip('link', 'add', 'br0', 'type', 'bridge');
+    this.holder.ip('address', 'add', '10.77.0.254/24', 'dev', 'br0');
+    this.holder.ip('link', 'set', 'br0', 'up');
+  }
+
+  /** A started board, with Docker. */
+  async board(name: string): Promise<Board> {
+    const board = new Board({ name, number: this.boards.length + 1, network: this.holder });
+    this.boards.push(board);
+    await board.start();
+    return board;
+  }
+
+  /** Ends every board (Docker included) and the network. */
+  async stop(): Promise<void> {
+    const results = await Promise.allSettled(this.boards.map((board) => board.stop()));
+    await this.holder.stop();
+    const failed = results.find((result) => result.status === 'rejected');
+    if (failed) throw failed.reason;
+  }
+}
+
+export class Board {
+  readonly name: string;
+  readonly ip: string;
+  /** Put before a command, runs it on the board. The command keeps the pid. */
+  get enter(): readonly string[] {
+    return this.holder.enter;
+  }
+  get docker(): DockerDaemon {
+    if (!this.daemon) throw new Error('not started');
+    return this.daemon;
+  }
+  private readonly holder: NamespaceHolder;
+  private readonly network: NamespaceHolder;
+  private readonly port: string;
+  private daemon: DockerDaemon | undefined;
+
+  constructor(options: { name: string; number: number; network: NamespaceHolder }) {
+    this.name = options.name;
+    this.ip = `10.77.0.${options.number}`;
+    this.port = `port${options.number}`;
+    this.network = options.network;
+    this.holder = new NamespaceHolder(options.name);
+  }
+
+  async start(): Promise<void> {
+    const { holder, network, port } = this;
+    await holder.start();
+    network.ip('link', 'add', port, 'type', 'veth', 'peer', 'name', 'eth0', 'netns', String(holder.pid));
+    network.ip('link', 'set', port, 'master', 'br0', 'up');
+    holder.ip('address', 'add', `${this.ip}/24`, 'dev', 'eth0');
+    holder.ip('link', 'set', 'eth0', 'up');
+    holder.ip('route', 'add', 'default', 'via', '10.77.0.254');
+    // A board's own /var/log: the links to containers' logs of two boards must not meet.
+    holder.run('mount', '-t', 'tmpfs', 'tmpfs', '/var/log');
+    this.daemon = new DockerDaemon({ prefix: holder.enter });
+    await this.daemon.start();
+  }
+
+  /** As if its cable were pulled. */
+  cutOff(): void {
+    this.network.ip('link', 'set', this.port, 'down');
+  }
+
+  bringBack(): void {
+    this.network.ip('link', 'set', this.port, 'up');
+  }
+
+  /** Runs a command on the board; throws when it fails. */
+  run(...command: string[]): string {
+    return this.holder.run(...command);
+  }
+
+  async stop(): Promise<void> {
+    await this.daemon?.stop();
+    await this.holder.stop();
+  }
+}
+
+/** A process that does nothing but hold a network and a mount namespace. */
+class NamespaceHolder {
+  private readonly name: string;
+  private child: ChildProcess | undefined;
+  private readonly onExit = (): void => {
+    this.child?.kill('SIGKILL');
+  };
+
+  constructor(name: string) {
+    this.name = name;
+  }
+
+  get pid(): number {
+    const pid = this.child?.pid;
+    if (pid === undefined) throw new Error(`namespaces of ${this.name}: not started`);
+    return pid;
+  }
+
+  get enter(): readonly string[] {
+    return ['nsenter', `--target=${this.pid}`, '--net', '--mount', '--'];
+  }
+
+  async start(): Promise<void> {
+    const ours = readlinkSync('/proc/self/ns/net');
+    process.once('exit', this.onExit);
+    this.child = spawn('unshare', ['--net', '--mount', '--propagation=private', 'sleep', 'infinity'], {
+      stdio: 'ignore',
+    });
+    await waitFor(`the namespaces of ${this.name}`, () => readlinkSync(`/proc/${this.pid}/ns/net`) !== ours, {
+      timeoutMs: 5000,
+      intervalMs: 5,
+    });
+    // unshare makes the network namespace before the mount namespace; `sleep` runs when both stand.
+    await waitFor(
+      `the namespaces of ${this.name}`,
+      () => readlinkSync(`/proc/${this.pid}/exe`).endsWith('sleep'),
+      {
+        timeoutMs: 5000,
+        intervalMs: 5,
+      },
+    );
+    this.ip('link', 'set', 'lo', 'up');
+  }
+
+  run(...command: string[]): string {
+    const [program = '', ...args] = [...this.enter, ...command];
+    return execFileSync(program, args, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] });
+  }
+
+  ip(...args: string[]): void {
+    this.run('ip', ...args);
+  }
+
+  async stop(): Promise<void> {
+    const { child } = this;
+    if (!child) return;
+    process.removeListener('exit', this.onExit);
+    child.kill('SIGKILL');
+    await waitFor(
+      `the holder of ${this.name} to end`,
+      () => child.signalCode !== null || child.exitCode !== null,
+    );
+  }
+}

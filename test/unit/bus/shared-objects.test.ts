@@ -1,0 +1,148 @@
+import { describe, expect, it } from 'vitest';
+import type { Service } from '../../../src/api/types/core-v1.ts';
+import type { Endpoint, EndpointSlice } from '../../../src/api/types/discovery-v1.ts';
+import { sharedNode, sharedService } from '../../../src/server/bus/shared-objects.ts';
+
+function service(spec: Service['spec'], status?: Service['status']): Service {
+  return {
+    apiVersion: 'v1',
+    kind: 'Service',
+    metadata: { name: 'web', namespace: 'shop' },
+    ...(spec ? { spec } : {}),
+    ...(status ? { status } : {}),
+  };
+}
+
+function slice(
+  endpoints: Endpoint[],
+  ports: EndpointSlice['ports'],
+  addressType: EndpointSlice['addressType'] = 'IPv4',
+): EndpointSlice {
+  return {
+    apiVersion: 'discovery.k8s.io/v1',
+    kind: 'EndpointSlice',
+    metadata: { name: 's', namespace: 'shop' },
+    addressType,
+    endpoints,
+    ...(ports ? { ports } : {}),
+  };
+}
+
+const spec: NonNullable<Service['spec']> = {
+  clusterIP: '10.43.0.9',
+  clusterIPs: ['10.43.0.9'],
+  type: 'NodePort',
+  ports: [{ name: 'http', port: 80, nodePort: 30080, targetPort: 'web' }],
+};
+
+describe('sharedService', () => {
+  it('resolves a named target port slice by slice', () => {
+    const shared = sharedService(service(spec), [
+      slice([{ addresses: ['10.42.1.2'], nodeName: 'b' }], [{ name: 'http', port: 8081 }]),
+      slice(
+        [{ addresses: ['10.42.0.2'], nodeName: 'a', conditions: { ready: true } }],
+        [{ name: 'http', port: 8080 }],
+      ),
+    ]);
+    expect(shared?.ports).toEqual([
+      {
+        name: 'http',
+        protocol: 'TCP',
+        port: 80,
+        nodePort: 30080,
+        endpoints: [
+          { ip: '10.42.0.2', port: 8080, node: 'a' },
+          { ip: '10.42.1.2', port: 8081, node: 'b' },
+        ],
+      },
+    ]);
+  });
+
+  it('serves by ready endpoints, and by terminating ones that still serve when none is ready', () => {
+    const leaving = {
+      addresses: ['10.42.0.3'],
+      conditions: { ready: false, serving: true, terminating: true },
+    };
+    const broken = { addresses: ['10.42.0.4'], conditions: { ready: false, serving: false } };
+    const ready = { addresses: ['10.42.0.5'], conditions: { ready: true } };
+    const ips = (endpoints: Endpoint[]) =>
+      sharedService(service(spec), [slice(endpoints, [{ name: 'http', port: 1 }])])?.ports[0]?.endpoints.map(
+        ({ ip }) => ip,
+      );
+    expect(ips([leaving, broken, ready])).toEqual(['10.42.0.5']);
+    expect(ips([leaving, broken])).toEqual(['10.42.0.3']);
+    expect(ips([broken])).toEqual([]);
+  });
+
+  it('matches ports by name and protocol', () => {
+    const dns = {
+      ...spec,
+      ports: [
+        { name: 'dns', port: 53, protocol: 'UDP' as const },
+        { name: 'dns-tcp', port: 53, protocol: 'TCP' as const },
+      ],
+    };
+    const shared = sharedService(service(dns), [
+      slice(
+        [{ addresses: ['10.42.0.2'] }],
+        [
+          { name: 'dns', port: 5353, protocol: 'UDP' },
+          { name: 'dns', port: 9999, protocol: 'TCP' },
+        ],
+      ),
+    ]);
+    expect(shared?.ports.map(({ endpoints }) => endpoints.map(({ port }) => port))).toEqual([[5353], []]);
+  });
+
+  it('has nothing to program without an address', () => {
+    expect(sharedService(service({ ...spec, clusterIP: 'None', clusterIPs: ['None'] }), [])).toBeUndefined();
+    expect(sharedService(service({ type: 'ExternalName', externalName: 'x.org' }), [])).toBeUndefined();
+    expect(sharedService(service({ ...spec, clusterIP: '', clusterIPs: [] }), [])).toBeUndefined();
+  });
+
+  it('carries affinity, policies and outer addresses', () => {
+    const shared = sharedService(
+      service(
+        {
+          ...spec,
+          sessionAffinity: 'ClientIP',
+          externalTrafficPolicy: 'Local',
+          internalTrafficPolicy: 'Cluster',
+          externalIPs: ['1.2.3.4'],
+        },
+        {
+          loadBalancer: {
+            ingress: [{ ip: '5.6.7.8' }, { ip: '9.9.9.9', ipMode: 'Proxy' }, { hostname: 'lb' }],
+          },
+        },
+      ),
+      [],
+    );
+    expect(shared).toMatchObject({
+      sessionAffinitySeconds: 10_800,
+      externalTrafficPolicy: 'Local',
+      internalTrafficPolicy: 'Cluster',
+      externalIPs: ['1.2.3.4', '5.6.7.8'],
+    });
+  });
+});
+
+describe('sharedNode', () => {
+  it('waits for the address and the pod range', () => {
+    const node = { apiVersion: 'v1', kind: 'Node', metadata: { name: 'a' } };
+    const status = {
+      addresses: [
+        { type: 'Hostname', address: 'a' },
+        { type: 'InternalIP', address: '10.0.0.1' },
+      ],
+    };
+    expect(sharedNode(node)).toBeUndefined();
+    expect(sharedNode({ ...node, status })).toBeUndefined();
+    expect(sharedNode({ ...node, spec: { podCIDR: '10.42.0.0/24' }, status })).toEqual({
+      v: 1,
+      name: 'a',
+      internalIP: '10.0.0.1',
+      podCIDR: '10.42.0.0/24',
+    });
+  });
+});
