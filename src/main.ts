@@ -42,7 +42,7 @@ const RUN: Record<string, (invocation: Invocation) => Promise<number>> = {
       const server = await createServer(config, deps);
       if (config.disableAgent) return [server];
       const { createAgent } = await import('./agent/agent.ts');
-      return [server, await createAgent(server.localAgent(config), deps)];
+      return [server, await createAgent({ ...config, ...server.local }, deps)];
     });
   },
 
@@ -107,14 +107,20 @@ type Dependencies = Parameters<typeof import('./server/server.ts').createServer>
 
 /** Starts services in order, waits for a signal, stops them in reverse. Resolves to the exit code. */
 async function live(logger: Logger, compose: (deps: Dependencies) => Promise<Service[]>): Promise<number> {
-  const [{ SystemClock }, { SystemRandom }, { ServiceGroup }] = await Promise.all([
+  const [{ SystemClock }, { SystemRandom }, { ServiceGroup }, { VERSION }] = await Promise.all([
     import('./lib/clock.ts'),
     import('./lib/random.ts'),
     import('./lib/service.ts'),
+    import('./cli/version.ts'),
   ]);
   process.on('unhandledRejection', (error) => crash(logger, error));
   process.on('uncaughtException', (error) => crash(logger, error));
-  const services = await compose({ logger, clock: new SystemClock(), random: new SystemRandom() });
+  const services = await compose({
+    logger,
+    clock: new SystemClock(),
+    random: new SystemRandom(),
+    version: VERSION,
+  });
   const group = new ServiceGroup(services);
   await group.start();
   if (!stopping.signal.aborted) {

@@ -75,19 +75,6 @@ const nativeBesideBundle = {
   },
 };
 
-/** The store names its worker as the source file that it is; in the bundle it is an entry beside the others. */
-const workerBesideBundle = {
-  name: 'worker-beside-bundle',
-  setup(build) {
-    build.onLoad({ filter: /src[/\\]server[/\\]store[/\\]sqlite-engine\.ts$/ }, ({ path }) => {
-      const source = readFileSync(path, 'utf8');
-      const contents = source.replace("new URL('./sqlite-worker.ts'", "new URL('./store-worker.js'");
-      if (contents === source) return { errors: [{ text: `${path} no longer names ./sqlite-worker.ts` }] };
-      return { contents, loader: 'ts' };
-    });
-  },
-};
-
 /**
  * `const { parse } = await import('yaml')` works in Node for a CommonJS package too, because Node finds the names that it
  * exports; esbuild's chunk for it would have a default export only. So the chunk is made of those names.
@@ -177,7 +164,7 @@ export async function buildBundle(outdir) {
     banner: {
       js: "import{createRequire as __makeRequire}from'node:module';const require=__makeRequire(import.meta.url);",
     },
-    plugins: [leaveOut, nativeBesideBundle, workerBesideBundle, namesOfCommonJs, factsAsFiles(outdir)],
+    plugins: [leaveOut, nativeBesideBundle, namesOfCommonJs, factsAsFiles(outdir)],
   });
   const inputs = Object.keys(metafile.inputs);
   inputs.push(...(await buildDashboard(esbuild, outdir)));

@@ -1,6 +1,7 @@
 import { mkdir, readFile, statfs, writeFile } from 'node:fs/promises';
-import { cpus, networkInterfaces, release, totalmem } from 'node:os';
+import { cpus, release, totalmem } from 'node:os';
 import { join } from 'node:path';
+import { nodeAddress } from '../health/node-address.ts';
 import type { Random } from '../lib/random.ts';
 import type { NodeFacts } from './ports.ts';
 
@@ -42,12 +43,12 @@ export interface RegistrationOptions {
 export async function nodeFacts(options: RegistrationOptions): Promise<NodeFacts> {
   const root = options.root ?? '';
   const read = (path: string): Promise<string> => readText(`${root}${path}`);
-  const [bootID, productUuid, serial, osRelease, routes, engine] = await Promise.all([
+  const [bootID, productUuid, serial, osRelease, address, engine] = await Promise.all([
     read('/proc/sys/kernel/random/boot_id'),
     read('/sys/class/dmi/id/product_uuid'),
     read('/proc/device-tree/serial-number'),
     read('/etc/os-release'),
-    read('/proc/net/route'),
+    options.nodeIP ?? nodeAddress(root),
     options.engine(),
   ]);
   const disk = await statfs(engine.dataDirectory).then(
@@ -62,7 +63,6 @@ export async function nodeFacts(options: RegistrationOptions): Promise<NodeFacts
     memory: `${Math.floor(memoryBytes / 1024)}Ki`,
     pods: String(MAX_PODS),
   });
-  const address = options.nodeIP ?? internalAddress(networkInterfaces(), defaultInterface(routes));
   return {
     labels: { ...options.labels },
     taints: options.taints,
@@ -121,34 +121,4 @@ function readText(path: string): Promise<string> {
 export function osImage(osRelease: string): string {
   const line = osRelease.split('\n').find((candidate) => candidate.startsWith('PRETTY_NAME='));
   return line?.slice('PRETTY_NAME='.length).replace(/^(["'])(.*)\1$/, '$2') || 'Linux';
-}
-
-/** The interface of the default route with the least metric in /proc/net/route. */
-export function defaultInterface(routes: string): string | undefined {
-  let best: { name: string; metric: number } | undefined;
-  for (const line of routes.split('\n').slice(1)) {
-    const [name, destination, , , , , metric, mask] = line.trim().split(/\s+/);
-    if (name === undefined || destination !== '00000000' || mask !== '00000000') continue;
-    if (!best || Number(metric) < best.metric) best = { name, metric: Number(metric) };
-  }
-  return best?.name;
-}
-
-const OWN_INTERFACES = /^(lo|cpod|docker|br-|veth|virbr|vxlan|flannel|cni)/;
-
-/** The IPv4 address of `preferred`, else of the first interface that belongs to the board itself. */
-export function internalAddress(
-  interfaces: NodeJS.Dict<{ address: string; family: string; internal: boolean }[]>,
-  preferred: string | undefined,
-): string | undefined {
-  const usable = (name: string): string | undefined =>
-    interfaces[name]?.find(({ family, internal }) => family === 'IPv4' && !internal)?.address;
-  const chosen = preferred === undefined ? undefined : usable(preferred);
-  if (chosen !== undefined) return chosen;
-  for (const name of Object.keys(interfaces)) {
-    if (OWN_INTERFACES.test(name)) continue;
-    const address = usable(name);
-    if (address !== undefined) return address;
-  }
-  return undefined;
 }

@@ -134,9 +134,11 @@ export class Board {
           ips: [this.address],
           memoryCapacityBytes: 1024 * MIB,
           allocatable: { cpu: '4', memory: '900Mi' },
+          oomScoreFloor: -1000,
         }),
         clusterDomain: () => 'cluster.local',
         startLimiter: new Limiter(10),
+        removeLimiter: new Limiter(4),
         imageNames: new Map(),
       },
       onRuntime: () => void heartbeat.now(),
@@ -148,7 +150,8 @@ export class Board {
       random,
       logger,
       measure: async () => this.measurements(random),
-      conditions: () => (manager.runtimeAvailable ? {} : { Ready: 'the container engine does not answer' }),
+      conditions: (): Record<string, string> =>
+        manager.runtimeAvailable ? {} : { Ready: 'the container engine does not answer' },
     });
     const connection = new AgentConnection({
       node,

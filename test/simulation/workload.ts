@@ -169,7 +169,7 @@ export class Workload {
                             ? () => this.cordon(client)
                             : choice < 95
                               ? () => this.drain(client)
-                              : choice < 97
+                              : choice < (process.env.SKIP?.includes('temp') ? 95 : 97)
                                 ? () => this.throwawayNamespace(client)
                                 : this.deletePodOfSomeone(client);
     action?.().catch(() => {
@@ -395,6 +395,7 @@ export class Workload {
     name: string,
     content: Template,
   ): Promise<void> {
+    if (process.env.SKIP?.includes(type.resource)) return;
     this.writes += 1;
     const write = this.writes;
     const owned: Owned = {

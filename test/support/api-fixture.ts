@@ -17,6 +17,7 @@ import { SystemRandom } from '../../src/lib/random.ts';
 import type { AdmissionPlugin } from '../../src/server/admission/port.ts';
 import { ApiServer, type ApiServerOptions } from '../../src/server/http/api-server.ts';
 import descriptions from '../../src/server/http/column-descriptions.json' with { type: 'json' };
+import type { StreamHandlers } from '../../src/server/http/ports.ts';
 import { AccountTokens } from '../../src/server/identity/account-tokens.ts';
 import { Authenticator } from '../../src/server/identity/authentication.ts';
 import { UnionAuthorizer } from '../../src/server/identity/authorization.ts';
@@ -66,6 +67,7 @@ export interface ApiFixtureOptions {
   serviceCidr?: string;
   /** Absent: registry and store alone, without controllers. */
   backend?: (parts: BackendParts) => Promise<Backend> | Backend;
+  streams?: () => StreamHandlers;
   server?: Partial<ApiServerOptions>;
 }
 
@@ -139,14 +141,7 @@ export class ApiFixture {
       authorizer: made.authorizer,
       joining,
       openId: { issuer: made.tokens.issuer, jwks: () => made.tokens.jwks() },
-      streams: {
-        log: async () => {
-          throw new Error('this fixture has no streams');
-        },
-        upgrade: () => {
-          throw new Error('this fixture has no streams');
-        },
-      },
+      streams: options.streams?.() ?? NO_STREAMS,
       upgrades: [],
       checks: [],
       tables: { columns: await loadTableColumns(), descriptions, cells: tableCells(registry.served) },
@@ -275,6 +270,15 @@ export class ApiClient {
     });
   }
 }
+
+const NO_STREAMS: StreamHandlers = {
+  log: async () => {
+    throw new Error('this fixture has no streams');
+  },
+  upgrade: () => {
+    throw new Error('this fixture has no streams');
+  },
+};
 
 interface IdentityParts {
   tokens: AccountTokens;

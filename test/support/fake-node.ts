@@ -282,6 +282,7 @@ export function fakeNode(options: {
       }),
       clusterDomain: () => 'cluster.local',
       startLimiter: new Limiter(options.parallelStarts ?? 10),
+      removeLimiter: new Limiter(4),
       imageNames: new Map(),
     },
     onRuntime: (available) => runtimeStates.push(available),

@@ -3,7 +3,7 @@ import type { Clock, Timer } from '../../src/lib/clock.ts';
 /** Consecutive rounds of the event loop without any use of the clock after which everything counts as quiet. */
 const QUIET_ROUNDS = 4;
 /** A program that keeps itself busy this long without time passing will do so for ever. */
-const MOST_ROUNDS = 20_000;
+const MOST_ROUNDS = 5_000;
 /** 2026-01-01T00:00:00Z: tests that print times stay readable. */
 const DEFAULT_START = 1_767_225_600_000;
 

@@ -333,7 +333,7 @@ async function removeContainer(
   services: PodServices,
 ): Promise<void> {
   const container = services.view.container(step.id);
-  await services.runtime.remove(step.id);
+  await services.removeLimiter.run(() => services.runtime.remove(step.id));
   services.view.forget(step.id);
   subject.facts.ended.delete(step.id);
   subject.facts.failures.delete(`StartContainer/${step.id}`);
@@ -350,7 +350,7 @@ async function removeContainer(
 
 async function removeSandbox(step: StepOf<'RemoveSandbox'>, services: PodServices): Promise<void> {
   // The sandbox does nothing: killing it loses nothing, and removing it by force is one call.
-  await services.runtime.remove(step.id);
+  await services.removeLimiter.run(() => services.runtime.remove(step.id));
   services.view.forget(step.id);
 }
 

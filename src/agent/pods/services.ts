@@ -47,6 +47,8 @@ export interface PodServices {
   clusterDomain: () => string;
   /** Creates and starts under way on this board at once. */
   startLimiter: Limiter;
+  /** Removals under way at once: they are as much work for the engine. */
+  removeLimiter: Limiter;
   /** Image id -> imageID as a status tells it. */
   imageNames: Map<string, string>;
 }

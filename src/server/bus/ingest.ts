@@ -1,6 +1,6 @@
 import { hasReason, isAlreadyExists, isConflict, isNotFound } from '../../api/errors.ts';
 import { NODES, PODS } from '../../api/kinds.ts';
-import type { Node, ObjectReference, Pod } from '../../api/types/core-v1.ts';
+import type { Node, ObjectReference, Pod, PodCondition } from '../../api/types/core-v1.ts';
 import type { EventWriter } from '../../client/events.ts';
 import type { Informer, InformerSet } from '../../client/informer.ts';
 import type { Client } from '../../client/port.ts';
@@ -20,7 +20,7 @@ import {
   registrationPatch,
   statusAfterRegistration,
 } from './node-objects.ts';
-import { judgeReport, mergePodStatus } from './pod-status.ts';
+import { judgeReport, mergePodStatus, readyCondition, restoredReadiness } from './pod-status.ts';
 
 /** kubelet's nodeStatusReportFrequency: heartbeat times on the Node are renewed this often when nothing else changes. */
 const STATUS_REFRESH_MS = 300_000;
@@ -29,6 +29,7 @@ const OLDEST_EVENT_MS = 86_400_000;
 const CLOCK_SKEW_MS = 60_000;
 
 const BY_UID = 'bus/uid';
+const BY_NODE = 'bus/nodeName';
 
 /** The topic tells what a message has to be. */
 const KIND_OF = {
@@ -68,6 +69,8 @@ export class Ingest implements Service {
   private readonly reports = new Map<string, { node: string; report: PodStatusReport }>();
   /** Node -> uid -> newest sequence heard of this boot of its agent. */
   private readonly sequences = new Map<string, Map<string, number>>();
+  /** Pod uid -> the Ready condition that its agent reported last; see restoredReadiness. */
+  private readonly said = new Map<string, PodCondition>();
   /** Registrations that a broker kept from before our time, of nodes not known to be alive. */
   private readonly heldBack = new Map<string, NodeRegistration>();
   private running = false;
@@ -111,12 +114,21 @@ export class Ingest implements Service {
   async start(): Promise<void> {
     await Promise.all([this.pods.synced, this.nodes.synced]);
     this.pods.addIndex(BY_UID, (pod) => pod.metadata.uid);
+    this.pods.addIndex(BY_NODE, (pod) => pod.spec?.nodeName);
     this.running = true;
     this.boards.listens();
     this.queue.start();
     this.detach = [
-      this.pods.handle({ onDelete: (pod) => this.forgetPod(pod) }),
-      this.nodes.handle({ onDelete: (node) => this.forgetNode(node.metadata.name ?? '') }),
+      this.pods.handle({
+        onUpdate: (pod) => this.checkReadiness(pod),
+        onDelete: (pod) => this.forgetPod(pod),
+      }),
+      this.nodes.handle({
+        onUpdate: ({ metadata }) => {
+          for (const pod of this.pods.byIndex(BY_NODE, metadata.name ?? '')) this.checkReadiness(pod);
+        },
+        onDelete: (node) => this.forgetNode(node.metadata.name ?? ''),
+      }),
     ];
     if (this.subscribed) return;
     this.subscribed = true;
@@ -224,6 +236,8 @@ export class Ingest implements Service {
       this.sequences.set(node, sequences);
     }
     sequences.set(uid, report.sequence);
+    const ready = readyCondition(report.status);
+    if (ready) this.said.set(uid, ready);
     this.reports.set(uid, { node, report });
     this.queue.add(`pod:${uid}`);
   }
@@ -231,6 +245,16 @@ export class Ingest implements Service {
   private forgetPod(pod: Pod): void {
     const uid = pod.metadata.uid ?? '';
     this.sequences.get(pod.spec?.nodeName ?? '')?.delete(uid);
+    this.said.delete(uid);
+  }
+
+  private checkReadiness(pod: Pod): void {
+    if (this.readinessOf(pod)) this.queue.add(`pod:${pod.metadata.uid}`);
+  }
+
+  private readinessOf(pod: Pod): Pod['status'] {
+    const said = this.said.get(pod.metadata.uid ?? '');
+    return said && restoredReadiness(pod, said, this.nodes.get(undefined, pod.spec?.nodeName ?? ''));
   }
 
   private forgetNode(node: string): void {
@@ -242,9 +266,13 @@ export class Ingest implements Service {
 
   private async writePod(uid: string): Promise<void> {
     const entry = this.reports.get(uid);
-    if (!entry) return;
-    const { node, report } = entry;
     const [pod] = this.pods.byIndex(BY_UID, uid);
+    if (!entry) {
+      const status = pod && this.readinessOf(pod);
+      if (status) await this.client.updateStatus(PODS, { ...pod, status });
+      return;
+    }
+    const { node, report } = entry;
     if (pod && pod.spec?.nodeName === node) {
       try {
         await this.applyReport(pod, report);

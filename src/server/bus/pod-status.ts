@@ -1,4 +1,4 @@
-import type { Pod, PodStatus } from '../../api/types/core-v1.ts';
+import type { Node, Pod, PodCondition, PodStatus } from '../../api/types/core-v1.ts';
 import { sameJson } from '../../lib/equal.ts';
 
 const TERMINAL = new Set(['Succeeded', 'Failed']);
@@ -71,4 +71,25 @@ export function judgeReport(
     return 'forget';
   }
   return newestSequence !== undefined && report.sequence < newestSequence ? 'stale' : 'apply';
+}
+
+export const readyCondition = (status: PodStatus | undefined): PodCondition | undefined =>
+  status?.conditions?.find(({ type }) => type === 'Ready');
+
+/**
+ * The node monitor marks the pods of a silent node as not ready. Its agent knows nothing of that and says nothing new
+ * when it is back, so what it `said` last has to be put back by us (kubelet does it by comparing with the API). Returns
+ * the status to write, or undefined while the node is not ready or nothing was taken back.
+ */
+export function restoredReadiness(
+  pod: Pod,
+  said: PodCondition | undefined,
+  node: Node | undefined,
+): PodStatus | undefined {
+  const nodeReady = node?.status?.conditions?.some(({ type, status }) => type === 'Ready' && status === 'True');
+  if (!said || !nodeReady || TERMINAL.has(pod.status?.phase ?? '')) return undefined;
+  const current = readyCondition(pod.status);
+  if (!current || current.status === said.status) return undefined;
+  const conditions = (pod.status?.conditions ?? []).map((condition) => (condition === current ? said : condition));
+  return { ...pod.status, conditions };
 }

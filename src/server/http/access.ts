@@ -30,8 +30,18 @@ export class Access {
    * impersonation: that needs authorisation, see `effectiveUser`.
    */
   authenticate(request: IncomingMessage): { user: UserInfo; anonymous: boolean } {
+    const certificate = this.certificateOf(request.socket as TLSSocket);
+    // A browser shows its certificate to this server for every site that asks it to: a foreign page must gain nothing.
+    if (certificate && isForeign(request)) {
+      throw new StatusError(
+        'Forbidden',
+        403,
+        'requests of other sites are not accepted with a client certificate',
+        {},
+      );
+    }
     const result = this.options.authenticator.authenticate({
-      certificate: this.certificateOf(request.socket as TLSSocket),
+      certificate,
       authorization: request.headers.authorization,
       webSocketProtocols: request.headers['sec-websocket-protocol'],
     });
@@ -67,6 +77,12 @@ export class Access {
     this.subjects.set(socket, subject ?? false);
     return subject;
   }
+}
+
+/** Only browsers send Origin. */
+function isForeign({ headers }: IncomingMessage): boolean {
+  const { origin, host } = headers;
+  return origin !== undefined && origin !== `https://${host}`;
 }
 
 export function unauthorized(): StatusError {

@@ -211,12 +211,13 @@ export class ApiServer implements Service {
     this.stopping = true;
     const closed = new Promise<void>((resolve) => server.close(() => resolve()));
     this.watches.stop();
-    server.closeIdleConnections();
     const { clock, logger } = this.options;
     await withTimeout(clock, DRAIN_MS, Promise.allSettled(this.working), () => new Error('drain')).catch(() =>
       logger.warn({ requests: this.working.size }, 'requests cut off at the stop'),
     );
-    // end() lets what is written still go out; destroying at once would lose the ends of watches.
+    // end() lets what is written still go out; destroying at once would lose the ends of watches. Node writes what was
+    // corked only when this turn of the loop is over.
+    await new Promise((resolve) => setImmediate(resolve));
     for (const socket of [...this.connections, ...this.upgraded]) socket.end();
     await withTimeout(clock, FLUSH_MS, closed, () => new Error('flush')).catch(() => {
       for (const socket of this.upgraded) socket.destroy();
@@ -334,7 +335,7 @@ export class ApiServer implements Service {
       return;
     }
     // What is left of a refused body would be taken for the next request.
-    if (!request.complete) response.setHeader('connection', 'close');
+    if (!request.complete && hasBody(request)) response.setHeader('connection', 'close');
     await sendStatus(answering, status).catch(() => response.destroy());
   }
 
@@ -422,6 +423,10 @@ function asConnect(info: ResourceRequest): ResourceRequest {
 
 function matchesRoute(route: string, path: string): boolean {
   return route.endsWith('/') ? path.startsWith(route) && path.length > route.length : path === route;
+}
+
+function hasBody({ headers }: IncomingMessage): boolean {
+  return headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0;
 }
 
 function readUrl(request: IncomingMessage): { path: string; query: URLSearchParams } {

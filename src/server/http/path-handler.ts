@@ -168,10 +168,12 @@ export class PathHandler {
   }
 
   private async openApiV2(answering: Answering): Promise<void> {
-    const { accept } = answering.request.headers;
-    // Old clients (kubectl before 1.27) ask for protobuf only; told 406 they do without.
-    if (chooseType(accept, ['application/json']) === undefined) {
+    const chosen = chooseType(answering.request.headers.accept, ['application/json', ...OPENAPI_V2_PROTOBUF]);
+    if (chosen === undefined) {
       throw new StatusError('NotAcceptable', 406, 'only application/json is offered for /openapi/v2');
+    }
+    if (chosen !== 'application/json') {
+      return sendText(answering, 200, chosen, emptyOpenApiV2(this.options.version));
     }
     return sendDocument(await this.options.openApi.v2(), answering, { 'cache-control': NOT_CACHED });
   }
@@ -277,6 +279,23 @@ function parseJoinBody(body: Buffer): unknown {
     if (error instanceof JsonSyntaxError) throw badRequest(`the join request is not JSON: ${error.message}`);
     throw error;
   }
+}
+
+/** Where clients older than Kubernetes 1.27 (Debian 12's kubectl is 1.20) want their schemas. */
+const OPENAPI_V2_PROTOBUF = [
+  'application/com.github.proto-openapi.spec.v2@v1.0+protobuf',
+  'application/com.github.proto-openapi.spec.v2.v1.0+protobuf',
+];
+
+/**
+ * A gnostic Document {swagger = 1, info = 2 {title = 1, version = 2}} without definitions. Such a client takes no answer
+ * but protobuf and refuses to work without one; with this it leaves validation to the server, which does it anyway.
+ */
+function emptyOpenApiV2(version: string): Buffer {
+  const field = (number: number, content: Buffer): Buffer =>
+    Buffer.concat([Buffer.from([(number << 3) | 2, content.length]), content]);
+  const info = Buffer.concat([field(1, Buffer.from('Kubernetes')), field(2, Buffer.from(version))]);
+  return Buffer.concat([field(1, Buffer.from('2.0')), field(2, info)]);
 }
 
 async function sendDocument(

@@ -53,22 +53,23 @@ export class TableWriter {
   ): object {
     const apiVersion = `meta.k8s.io/${options.metaVersion}`;
     const known = this.definitions(info);
-    const rows = objects.map((object) => {
-      const cells = known
-        ? (this.cells.cells(info, object, options.now) ?? fallbackCells(object))
-        : fallbackCells(object);
+    const printed = known && objects.map((object) => this.cells.cells(info, object, options.now));
+    // Columns of the type need cells of the type: where nobody knows how to print it, name and creation have to do.
+    const complete = printed?.every((cells) => cells !== undefined) ? printed : undefined;
+    const rows = objects.map((object, index) => {
       const conditions = rowConditions(info, object);
       return {
-        cells,
+        cells: complete?.[index] ?? fallbackCells(object),
         ...(conditions ? { conditions } : {}),
         object: included(object, options.include, apiVersion),
       };
     });
+    const columns = complete ? known : FALLBACK_COLUMNS;
     return {
       kind: 'Table',
       apiVersion,
       metadata: options.meta,
-      columnDefinitions: options.withColumns ? (known ?? FALLBACK_COLUMNS) : null,
+      columnDefinitions: options.withColumns ? columns : null,
       rows,
     };
   }

@@ -253,9 +253,10 @@ export class ApiRegistry implements Registry, Service {
       served,
       projection,
       (view) => {
-        const patched = applyPatch(patch, view, projection.as.struct, target.info.custom);
-        const metadata = objectAt(patched, 'metadata');
-        checkIdentity(target, metadata, true);
+        const outcome = applyPatch(patch, view, projection.as.struct, target.info.custom);
+        // What the patch left alone is shared with the stored object.
+        const patched = { ...outcome, metadata: { ...objectAt(outcome, 'metadata') } };
+        checkIdentity(target, patched.metadata, true);
         const submitted = decodePatched(this.catalogue, projection.as, patched, options, context);
         if (isWhole(projection, served)) applyDefaults(served, submitted);
         return submitted;

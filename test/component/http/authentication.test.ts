@@ -70,6 +70,13 @@ test('a certificate of another authority is nobody', async () => {
   }
 });
 
+test('a page of another site gains nothing by the certificate of a browser', async () => {
+  const admin = api.client();
+  const host = api.url.slice('https://'.length);
+  expect((await admin.get('/api', { headers: { origin: 'https://evil.example', host } })).status).toBe(403);
+  expect((await admin.get('/api', { headers: { origin: api.url, host } })).status).toBe(200);
+});
+
 test('a token of a service account names it, and dies with it', async () => {
   const token = await serviceAccountToken('robot');
   const robot = api.client({ token });

@@ -1,6 +1,7 @@
 import type { Answer, ApiClient } from '../../support/api-fixture.ts';
 import type { VirtualClock } from '../../support/virtual-clock.ts';
 import { differences, statusDifferences, textMatches } from './compare.ts';
+import { drive } from './drive.ts';
 import { at, type Exchange, type Recording, substitute } from './recording.ts';
 
 export interface Outcome {
@@ -15,8 +16,8 @@ export interface Outcome {
 
 const WAIT_MS = 15_000;
 const POLL_MS = 250;
-/** Real time after which the server, waiting for its clock, is given some. */
-const NUDGE_MS = 25;
+/** What recorded watches last (timeoutSeconds=2). */
+const WATCH_MS = 2000;
 
 /** Sends recorded requests to a server that runs on a virtual clock, and compares its answers. */
 export class Replayer {
@@ -70,20 +71,15 @@ export class Replayer {
     headers: Record<string, string | string[]>,
     body: string | undefined,
   ): Promise<Answer> {
-    const pending = this.client.ask(method, path, { headers, body });
-    let done = false;
-    const finished = pending.finally(() => {
-      done = true;
-    });
-    finished.catch(() => {});
     const watching = /[?&]watch=true/.test(path);
-    while (!done) {
-      await Promise.race([finished.catch(() => {}), new Promise((resolve) => setTimeout(resolve, NUDGE_MS))]);
-      if (!done) await this.clock.advance(watching ? 2000 : 10);
-    }
+    const answer = await drive(
+      this.clock,
+      this.client.ask(method, path, { headers, body }),
+      watching ? WATCH_MS : 10,
+    );
     // What the request set off in controllers has its turn before the next one.
     await this.clock.advance(0);
-    return finished;
+    return answer;
   }
 
   private async waitFor(

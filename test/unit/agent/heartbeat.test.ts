@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { encodeHeartbeat, HeartbeatSender, MAX_HEARTBEAT_BYTES } from '../../../src/agent/heartbeat.ts';
-import { defaultInterface, internalAddress, osImage } from '../../../src/agent/registration.ts';
+import { osImage } from '../../../src/agent/registration.ts';
+import { defaultInterface, internalAddress } from '../../../src/health/node-address.ts';
 import { silentLogger } from '../../../src/lib/logger.ts';
 import { filters } from '../../../src/wire/topics.ts';
 import { parseMessage } from '../../../src/wire/validate.ts';

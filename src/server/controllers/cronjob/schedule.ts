@@ -45,7 +45,7 @@ export function parseSchedule(text: string, timeZone: string | undefined): Sched
   if (every) return fixedInterval(parseDuration(every[1] ?? ''));
   const offsets = new Offsets(zone);
   const fields = parseFields(expression);
-  return { next: (after) => search(fields, offsets, after) };
+  return { next: (after) => fields && search(fields, offsets, after) };
 }
 
 /** True for a time zone that this runtime knows. */
@@ -58,22 +58,23 @@ export function isTimeZone(name: string): boolean {
   }
 }
 
-function parseFields(expression: string): Fields {
+function parseFields(expression: string): Fields | undefined {
   const macro = MACROS.test(expression);
   const parts = expression.split(/\s+/);
   if (!macro) {
     if (expression.startsWith('@')) throw new ScheduleError(`unrecognized descriptor: ${expression}`);
-    if (parts.length !== 5) {
+    if (parts.length !== BOUNDS.length) {
       throw new ScheduleError(`expected exactly 5 fields, found ${parts.length}: [${parts.join(' ')}]`);
     }
-    for (const part of parts) checkField(part);
   }
-  const normal = macro
-    ? expression
-    : parts.map((part) => part.replaceAll('?', '*').replace(/(^|,)(\d+)\/(\d+)/g, '$1$2-MAX/$3')).join(' ');
-  const usable = macro ? normal : openSteps(normal);
+  const usable = macro ? expression : parts.map((part, index) => normalField(part, index)).join(' ');
   const checked = validateDetailed(usable);
-  if (!checked.valid) throw new ScheduleError(checked.errors[0]?.message ?? `invalid schedule ${expression}`);
+  if (!checked.valid) {
+    const message = checked.errors[0]?.message ?? `invalid schedule ${expression}`;
+    // The thirtieth of February: a valid schedule that never comes.
+    if (message.includes('impossible day')) return undefined;
+    throw new ScheduleError(message);
+  }
   const read = parse(usable);
   const numbers = (values: readonly (number | string)[]): ReadonlySet<number> => new Set(values.map(Number));
   return {
@@ -91,14 +92,14 @@ function parseFields(expression: string): Fields {
 const isStar = (field: string | undefined): boolean =>
   (field ?? '').split(',').some((part) => /^[*?](\/1)?$/.test(part));
 
-/** `5/15` means from 5 to the end in steps of 15. */
-function openSteps(expression: string): string {
-  const ends = [59, 23, 31, 12, 6];
-  return expression
-    .split(' ')
-    .map((part, index) => part.replaceAll('MAX', String(ends[index])))
-    .join(' ');
-}
+/** Smallest and largest value: minute, hour, day of month, month, day of week. */
+const BOUNDS: readonly (readonly [number, number])[] = [
+  [0, 59],
+  [0, 23],
+  [1, 31],
+  [1, 12],
+  [0, 6],
+];
 
 const NAMES: Readonly<Record<string, number>> = {
   sun: 0,
@@ -122,18 +123,28 @@ const NAMES: Readonly<Record<string, number>> = {
   dec: 12,
 };
 
-function checkField(field: string): void {
-  for (const part of field.split(',')) {
-    if (!FIELD.test(part)) throw new ScheduleError(`failed to parse int from ${part}`);
-    const [range = '', step] = part.split('/');
-    if (step !== undefined && Number(step) === 0) {
-      throw new ScheduleError(`step of range should be a positive number: ${part}`);
-    }
-    const [first, last] = range.split('-').map(numberOf);
-    if (first !== undefined && last !== undefined && first > last) {
-      throw new ScheduleError(`beginning of range (${first}) beyond end of range (${last}): ${part}`);
-    }
-  }
+/** Checks a field by robfig/cron's rules and writes it so that node-cron reads the same: `5/15` is `5-59/15` there. */
+function normalField(field: string, index: number): string {
+  const [least, most] = BOUNDS[index] ?? [0, 0];
+  return field
+    .split(',')
+    .map((part) => {
+      if (!FIELD.test(part)) throw new ScheduleError(`failed to parse int from ${part}`);
+      const [range = '', step] = part.split('/');
+      if (step !== undefined && Number(step) === 0) {
+        throw new ScheduleError(`step of range should be a positive number: ${part}`);
+      }
+      const [first, last = first] = range.split('-').map(numberOf);
+      if (first === undefined || last === undefined) return step === undefined ? '*' : `*/${step}`;
+      if (first < least) throw new ScheduleError(`beginning of range (${first}) below minimum (${least}): ${part}`);
+      if (last > most) throw new ScheduleError(`end of range (${last}) above maximum (${most}): ${part}`);
+      if (first > last) {
+        throw new ScheduleError(`beginning of range (${first}) beyond end of range (${last}): ${part}`);
+      }
+      if (step === undefined) return first === last ? String(first) : `${first}-${last}`;
+      return `${first}-${range.includes('-') ? last : most}/${step}`;
+    })
+    .join(',');
 }
 
 function numberOf(text: string): number | undefined {

@@ -86,7 +86,9 @@ class Pass {
 
   run(): JobDecision {
     const suspended = this.job.spec?.suspend === true;
-    if (!this.startTime && !suspended) this.startTime = timestamp(this.now);
+    const resumed = !suspended && findCondition(this.conditions, 'Suspended')?.status === 'True';
+    // A resumed Job starts anew, its deadline with it.
+    if ((!this.startTime && !suspended) || resumed) this.startTime = timestamp(this.now);
     const outcome = this.decidedBefore() ?? this.failure() ?? this.success();
     let expected = this.active.length;
     if (outcome || suspended) {
@@ -286,8 +288,6 @@ class Pass {
       reason: suspended ? 'Suspended' : 'Resumed',
       message: suspended ? 'Job suspended' : 'Job resumed',
     });
-    // A resumed Job starts anew, its deadline with it.
-    if (!suspended) this.startTime = timestamp(this.now);
   }
 
   /**

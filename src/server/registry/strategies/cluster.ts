@@ -1,0 +1,140 @@
+// Namespaces and Nodes.
+import type { FieldError } from '../../../api/errors.ts';
+import type { JsonObject } from '../../../api/object.ts';
+import { qualifiedName } from '../../../api/names.ts';
+import {
+  checkName,
+  ensureObject,
+  invalidValue,
+  listAt,
+  objectAt,
+  setDefault,
+  stringAt,
+  stringsAt,
+} from '../../../api/validation.ts';
+import { checkImmutable } from '../../../api/validation-meta.ts';
+import { fieldsAt, flagAt } from '../selection.ts';
+import type { Strategy } from '../strategy.ts';
+import { CIDR_RULE, isCidr } from './addresses.ts';
+import { validateTaints } from './affinity.ts';
+import { ageCell, nameCell } from './cells.ts';
+
+const NAME_LABEL = 'kubernetes.io/metadata.name';
+
+function labelWithName(namespace: JsonObject): void {
+  const metadata = ensureObject(namespace, 'metadata');
+  const name = stringAt(metadata, 'name');
+  if (name !== '') metadata.labels = { ...objectAt(metadata, 'labels'), [NAME_LABEL]: name };
+}
+
+export const namespaceStrategy: Strategy = {
+  nameRule: 'dns-label',
+  applyDefaults: labelWithName,
+  prepareForCreate: (namespace) => {
+    labelWithName(namespace);
+    namespace.status = { phase: 'Active' };
+    const spec = ensureObject(namespace, 'spec');
+    const finalizers = stringsAt(spec, 'finalizers');
+    if (!finalizers.includes('kubernetes')) spec.finalizers = [...finalizers, 'kubernetes'];
+  },
+  prepareForUpdate: (namespace, old) => {
+    // Only /finalize touches the finalizers of the spec.
+    namespace.spec = objectAt(old, 'spec');
+  },
+  prepareForStatusUpdate: () => {},
+  validate: (namespace) =>
+    stringsAt(objectAt(namespace, 'spec'), 'finalizers').flatMap((finalizer, index) => {
+      const path = `spec.finalizers[${index}]`;
+      const errors = checkName(path, finalizer, qualifiedName);
+      if (!finalizer.includes('/') && finalizer !== 'kubernetes') {
+        errors.push(
+          invalidValue(path, finalizer, 'name is neither a standard finalizer name nor is it fully qualified'),
+        );
+      }
+      return errors;
+    }),
+  fieldLabelError: (field) => `field label not supported: ${field}`,
+  selectableFields: fieldsAt('status.phase'),
+  cells: (namespace, now) => [
+    nameCell(namespace),
+    stringAt(objectAt(namespace, 'status'), 'phase'),
+    ageCell(namespace, now),
+  ],
+};
+
+const ROLE_PREFIX = 'node-role.kubernetes.io/';
+const ROLE_LABEL = 'kubernetes.io/role';
+
+export const nodeStrategy: Strategy = {
+  applyDefaults: (node) => {
+    const status = ensureObject(node, 'status');
+    if (status.capacity !== undefined) setDefault(status, 'allocatable', status.capacity);
+  },
+  validate: (node): FieldError[] => {
+    const spec = objectAt(node, 'spec');
+    const errors = validateTaints(listAt(spec, 'taints'), 'spec.taints');
+    stringsAt(spec, 'podCIDRs').forEach((cidr, index) => {
+      if (!isCidr(cidr)) errors.push(invalidValue(`spec.podCIDRs[${index}]`, cidr, CIDR_RULE));
+    });
+    return errors;
+  },
+  validateUpdate: (node, old): FieldError[] => {
+    const spec = objectAt(node, 'spec');
+    const before = objectAt(old, 'spec');
+    const errors: FieldError[] = [];
+    // Given once, by whoever hands out the ranges.
+    if (stringsAt(before, 'podCIDRs').length > 0) {
+      errors.push(...checkImmutable('spec.podCIDRs', spec.podCIDRs, before.podCIDRs));
+    }
+    if (stringAt(before, 'providerID') !== '' && spec.providerID !== before.providerID) {
+      errors.push({
+        reason: 'FieldValueForbidden',
+        field: 'spec.providerID',
+        message: 'Forbidden: node updates may not change providerID except from "" to valid',
+      });
+    }
+    return errors;
+  },
+  fieldLabelError: (field) => `field label not supported: ${field}`,
+  selectableFields: { 'spec.unschedulable': flagAt('spec.unschedulable') },
+  cells: (node, now) => {
+    const status = objectAt(node, 'status');
+    const info = objectAt(status, 'nodeInfo');
+    const address = (type: string): string =>
+      stringAt(
+        listAt(status, 'addresses').find((entry) => entry.type === type),
+        'address',
+      ) || '<none>';
+    const architecture = stringAt(info, 'architecture');
+    const kernel = stringAt(info, 'kernelVersion');
+    return [
+      nameCell(node),
+      nodeState(node),
+      nodeRoles(node),
+      ageCell(node, now),
+      stringAt(info, 'kubeletVersion'),
+      address('InternalIP'),
+      address('ExternalIP'),
+      stringAt(info, 'osImage') || '<unknown>',
+      kernel === '' ? '<unknown>' : architecture === '' ? kernel : `${kernel} (${architecture})`,
+      stringAt(info, 'containerRuntimeVersion') || '<unknown>',
+    ];
+  },
+};
+
+function nodeState(node: JsonObject): string {
+  const ready = listAt(objectAt(node, 'status'), 'conditions').find(({ type }) => type === 'Ready');
+  // Kubernetes prints Unknown for a node without the condition; NotReady for any state but True.
+  const state = ready ? (ready.status === 'True' ? 'Ready' : 'NotReady') : 'Unknown';
+  return objectAt(node, 'spec').unschedulable === true ? `${state},SchedulingDisabled` : state;
+}
+
+function nodeRoles(node: JsonObject): string {
+  const labels = objectAt(objectAt(node, 'metadata'), 'labels');
+  const roles = new Set<string>();
+  for (const key of Object.keys(labels)) {
+    if (key.startsWith(ROLE_PREFIX) && key !== ROLE_PREFIX) roles.add(key.slice(ROLE_PREFIX.length));
+    else if (key === ROLE_LABEL && labels[key] !== '') roles.add(String(labels[key]));
+  }
+  return roles.size === 0 ? '<none>' : [...roles].sort().join(',');
+}

@@ -1,0 +1,104 @@
+import { Cluster } from './cluster.ts';
+import { Faults } from './faults.ts';
+import { problems } from './invariants.ts';
+import type { Facts } from './server.ts';
+
+const MINUTE = 60_000;
+/** From the last fault until everything must be right: the longest back-offs, and what evictions bring. */
+const DEADLINE_MS = 40 * MINUTE;
+const LOOK_EVERY_MS = 5000;
+/** Right once is not yet right. */
+const STABLE_MS = 2 * MINUTE;
+
+export interface Outcome {
+  seed: string;
+  violations: readonly string[];
+  digest: string;
+  trace: string;
+  virtualMs: number;
+  /** Virtual time from the last fault until everything was right. */
+  healedMs: number;
+  acknowledged: number;
+  refused: number;
+}
+
+export interface RunOptions {
+  seed: string;
+  facts: Facts;
+  /** Only these faults. */
+  only?: readonly string[];
+}
+
+/** One cluster's life: some minutes of work and faults, then quiet, then everything must be as asked. */
+export async function runSeed({ seed, facts, only }: RunOptions): Promise<Outcome> {
+  const cluster = new Cluster({ seed, facts });
+  const { clock, random, trace, server, boards, workload, violations } = cluster;
+  const style = random.fork('style');
+  let healedMs = 0;
+  try {
+    await cluster.start();
+    await clock.advance(20_000);
+    const faults = new Faults({
+      clock,
+      random: random.fork('faults'),
+      server,
+      boards,
+      trace,
+      ...(only === undefined ? {} : { only }),
+    });
+    workload.start(style.pick([1000, 3000, 6000]));
+    faults.start(style.pick([2500, 6000, 15_000]));
+    const lasts = 3 * MINUTE + style.number() * 5 * MINUTE;
+    for (let spent = 0; spent < lasts && violations.length === 0; spent += 1000) await clock.advance(1000);
+
+    if (violations.length === 0) {
+      workload.stop();
+      await faults.heal();
+      let tidy = false;
+      void workload.tidyUp().then(() => {
+        tidy = true;
+      });
+      healedMs = await untilRight(cluster, () => tidy);
+    }
+    if (violations.length === 0 && server.plane) {
+      workload.verify(server.plane.store, (what) => cluster.violation(what));
+      clock.jump(0);
+    }
+  } catch (error) {
+    cluster.violation((error as Error).stack ?? String(error));
+  }
+  const outcome: Outcome = {
+    seed,
+    violations: [...violations],
+    digest: trace.digest(),
+    trace: violations.length > 0 ? trace.text() : '',
+    virtualMs: clock.monotonic(),
+    healedMs,
+    acknowledged: workload.acknowledged,
+    refused: workload.refused,
+  };
+  cluster.end();
+  return outcome;
+}
+
+async function untilRight(cluster: Cluster, tidy: () => boolean): Promise<number> {
+  const { clock, violations } = cluster;
+  const begin = clock.monotonic();
+  let rightSince: number | undefined;
+  let last: string[] = [];
+  while (violations.length === 0) {
+    await clock.advance(LOOK_EVERY_MS);
+    const now = clock.monotonic();
+    last = tidy() ? problems(cluster) : ['the user could not tidy up'];
+    if (last.length === 0) {
+      rightSince ??= now;
+      if (now - rightSince >= STABLE_MS) return rightSince - begin;
+      continue;
+    }
+    rightSince = undefined;
+    if (now - begin > DEADLINE_MS) {
+      for (const problem of last.slice(0, 12)) cluster.violation(`not right in the end: ${problem}`);
+    }
+  }
+  return clock.monotonic() - begin;
+}
