@@ -24,6 +24,5 @@ export async function loadTableColumns(): Promise<Record<string, TableColumn[]>>
 
 /** What a Kubernetes API server creates by itself at its first start. */
 export async function loadBootstrapObjects(): Promise<JsonObject[]> {
-  return (await import('./data/bootstrap-objects.json', { with: { type: 'json' } })).default
-    .items as never;
+  return (await import('./data/bootstrap-objects.json', { with: { type: 'json' } })).default.items as never;
 }

@@ -1,5 +1,8 @@
 // The resource types that code names, as constants typed by their objects:
 // `client.get(PODS, 'default', 'web')` is a Promise<Pod>.
+
+import type { KubeObject } from './object.ts';
+import type { ResourceType } from './resource.ts';
 import type { CustomResourceDefinition } from './types/apiextensions-v1.ts';
 import type { APIService } from './types/apiregistration-v1.ts';
 import type { ControllerRevision, DaemonSet, Deployment, ReplicaSet, StatefulSet } from './types/apps-v1.ts';
@@ -25,7 +28,7 @@ import type {
   ServiceAccount,
 } from './types/core-v1.ts';
 import type { EndpointSlice } from './types/discovery-v1.ts';
-import type { IPAddress, Ingress, IngressClass, NetworkPolicy, ServiceCIDR } from './types/networking-v1.ts';
+import type { Ingress, IngressClass, IPAddress, NetworkPolicy, ServiceCIDR } from './types/networking-v1.ts';
 import type { RuntimeClass } from './types/node-v1.ts';
 import type { PodDisruptionBudget } from './types/policy-v1.ts';
 import type { ClusterRole, ClusterRoleBinding, Role, RoleBinding } from './types/rbac-v1.ts';
@@ -38,8 +41,6 @@ import type {
   VolumeAttachment,
   VolumeAttributesClass,
 } from './types/storage-v1.ts';
-import type { KubeObject } from './object.ts';
-import type { ResourceType } from './resource.ts';
 
 function define<T extends KubeObject>(
   group: string,

@@ -40,8 +40,7 @@ function check(value: string, longest: number, form: RegExp, rule: string): stri
 export const dnsLabel: NameCheck = (value) => check(value, 63, DNS_LABEL, DNS_LABEL_RULE);
 export const dns1035Label: NameCheck = (value) => check(value, 63, DNS_1035, DNS_1035_RULE);
 export const dnsSubdomain: NameCheck = (value) => check(value, 253, DNS_SUBDOMAIN, DNS_SUBDOMAIN_RULE);
-export const wildcardSubdomain: NameCheck = (value) =>
-  check(value, 253, WILDCARD_SUBDOMAIN, WILDCARD_RULE);
+export const wildcardSubdomain: NameCheck = (value) => check(value, 253, WILDCARD_SUBDOMAIN, WILDCARD_RULE);
 export const labelValue: NameCheck = (value) => check(value, 63, LABEL_VALUE, LABEL_VALUE_RULE);
 
 export const configMapKey: NameCheck = (value) => {
@@ -94,9 +93,7 @@ export const envName: NameCheck = (value) => {
   if (value === '') return ['environment variable name must be non-empty'];
   return /^[ -<>-~]+$/.test(value)
     ? []
-    : [
-        "a valid environment variable name must consist only of printable ASCII characters other than '='",
-      ];
+    : ["a valid environment variable name must consist only of printable ASCII characters other than '='"];
 };
 
 export const portNumber = (value: number): string[] =>
@@ -111,9 +108,7 @@ export const domainPrefixedPath: NameCheck = (value) => {
   const errors = dnsSubdomain(value.slice(0, slash));
   const path = value.slice(slash + 1);
   if (!/^[A-Za-z0-9/\-._~%!$&'()*+,;=:]+$/.test(path)) {
-    errors.push(
-      "Invalid path (regex used for validation is '[A-Za-z0-9/\\-._~%!$&'()*+,;=:]+')",
-    );
+    errors.push("Invalid path (regex used for validation is '[A-Za-z0-9/\\-._~%!$&'()*+,;=:]+')");
   }
   return errors;
 };

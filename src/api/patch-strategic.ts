@@ -3,8 +3,8 @@
 // apimachinery's strategicpatch package; `kubectl apply` depends on every one of them.
 import { cloneJson, type Json, type JsonObject } from './object.ts';
 import { jsonEqual, PatchError } from './patch-json.ts';
-import { setKey } from './schema-decode.ts';
 import type { FieldNode, SchemaNode } from './schema.ts';
+import { setKey } from './schema-decode.ts';
 
 const DIRECTIVE = '$patch';
 const RETAIN_KEYS = '$retainKeys';
@@ -267,18 +267,18 @@ function strategyOf(field: FieldNode): 'merge' | 'replace' | undefined {
   return field.patchStrategy.includes('merge') ? 'merge' : undefined;
 }
 
-/** What is added new must not carry directives; undefined when the whole value is one ($patch: delete). */
+/** What is added new must not carry directives: a map with $patch is left out, as apimachinery does. */
 function withoutDirectives(value: Json): Json | undefined {
   if (Array.isArray(value)) {
     return value.map(withoutDirectives).filter((item): item is Json => item !== undefined);
   }
   if (!isObject(value)) return value;
-  if (own(value, DIRECTIVE) === 'delete') return undefined;
+  if (own(value, DIRECTIVE) !== undefined) return undefined;
   const result: JsonObject = {};
   for (const key of Object.keys(value)) {
     const item = value[key];
     if (item === undefined || item === null) continue;
-    if (key === DIRECTIVE || key === RETAIN_KEYS) continue;
+    if (key === RETAIN_KEYS) continue;
     if (key.startsWith(DELETE_PRIMITIVES) || key.startsWith(ELEMENT_ORDER)) continue;
     const kept = withoutDirectives(item);
     if (kept !== undefined) setKey(result, key, kept);

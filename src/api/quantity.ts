@@ -50,7 +50,7 @@ export function parseQuantity(text: string): Quantity {
   const [, number = '', suffix = ''] = match;
   const parts = /^([+-]?)([0-9]*)(?:\.([0-9]*))?$/.exec(number);
   if (!parts || (parts[2] === '' && (parts[3] ?? '') === '')) {
-    throw new QuantityError("unable to parse numeric part of quantity");
+    throw new QuantityError('unable to parse numeric part of quantity');
   }
   const fraction = parts[3] ?? '';
   const digits = BigInt(`${parts[2]}${fraction}`);

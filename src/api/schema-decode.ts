@@ -32,11 +32,7 @@ interface State {
 }
 
 /** Throws DecodeError for the first value of a wrong type. */
-export function decodeObject(
-  node: StructNode,
-  value: unknown,
-  duplicateFields?: readonly string[],
-): Decoded {
+export function decodeObject(node: StructNode, value: unknown, duplicateFields?: readonly string[]): Decoded {
   const state: State = {
     path: [],
     strict: [],
@@ -211,12 +207,19 @@ function decodeString(
 
 const RFC3339 = /^(\d{4})-(\d{2})-(\d{2})T(\d{2}):(\d{2}):(\d{2})(?:[.,](\d+))?(Z|[+-]\d{2}:\d{2})$/;
 
-function decodeTime(format: 'date-time' | 'micro-time' | 'byte', value: string, state: State): string | undefined {
+function decodeTime(
+  format: 'date-time' | 'micro-time' | 'byte',
+  value: string,
+  state: State,
+): string | undefined {
   const match = RFC3339.exec(value);
   const time = match ? Date.parse(`${value.slice(0, 19)}${match[8]}`) : Number.NaN;
   if (!match || Number.isNaN(time)) {
     const layout = format === 'micro-time' ? '2006-01-02T15:04:05.000000Z07:00' : '2006-01-02T15:04:05Z07:00';
-    fail(state, `parsing time ${JSON.stringify(value)} as "${layout}": cannot parse ${JSON.stringify(value)} as "2006"`);
+    fail(
+      state,
+      `parsing time ${JSON.stringify(value)} as "${layout}": cannot parse ${JSON.stringify(value)} as "2006"`,
+    );
     return undefined;
   }
   const seconds = new Date(time).toISOString().slice(0, 19);

@@ -78,7 +78,8 @@ const SPECIAL: Readonly<Record<string, SchemaNode>> = {
   'io.k8s.apimachinery.pkg.apis.meta.v1.MicroTime': { kind: 'string', format: 'micro-time' },
 };
 
-const PACKAGE_PREFIX = /^io\.k8s\.(?:api|apimachinery\.pkg\.apis|kube-aggregator\.pkg\.apis|apiextensions-apiserver\.pkg\.apis)\./;
+const PACKAGE_PREFIX =
+  /^io\.k8s\.(?:api|apimachinery\.pkg\.apis|kube-aggregator\.pkg\.apis|apiextensions-apiserver\.pkg\.apis)\./;
 
 /** All schemas by name (`io.k8s.api.core.v1.Pod`). */
 export class Schemas {

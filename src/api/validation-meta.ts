@@ -1,6 +1,5 @@
 // metadata: the rules that hold for every object, on creation and on change.
 import type { FieldError } from './errors.ts';
-import type { Json, JsonObject } from './object.ts';
 import {
   dns1035Label,
   dnsLabel,
@@ -10,6 +9,7 @@ import {
   pathSegment,
   qualifiedName,
 } from './names.ts';
+import type { Json, JsonObject } from './object.ts';
 import {
   checkName,
   forbiddenField,
@@ -98,9 +98,7 @@ function validateOwners(owners: JsonObject[], field: string): FieldError[] {
       }
     }
     if (owner.apiVersion === 'v1' && owner.kind === 'Event') {
-      errors.push(
-        invalidValue(field, owner, `/v1, Kind=Event is disallowed from being an owner`),
-      );
+      errors.push(invalidValue(field, owner, `/v1, Kind=Event is disallowed from being an owner`));
     }
     if (owner.controller === true) {
       if (controller) {

@@ -1,7 +1,7 @@
 // Building blocks of validation: field errors in apimachinery's words, and the checks that many kinds share.
 import type { FieldError } from './errors.ts';
-import type { Json, JsonObject } from './object.ts';
 import type { NameCheck } from './names.ts';
+import type { Json, JsonObject } from './object.ts';
 
 /** A value as Go's field errors print it: strings quoted, everything else as JSON. */
 function printed(value: unknown): string {
@@ -73,9 +73,7 @@ export function checkChoice(
   value: Json | undefined,
   supported: readonly string[],
 ): FieldError[] {
-  return isUnset(value) || supported.includes(value as string)
-    ? []
-    : [notSupported(field, value, supported)];
+  return isUnset(value) || supported.includes(value as string) ? [] : [notSupported(field, value, supported)];
 }
 
 export function checkNonNegative(field: string, value: Json | undefined): FieldError[] {
@@ -85,7 +83,9 @@ export function checkNonNegative(field: string, value: Json | undefined): FieldE
 }
 
 export function checkPositive(field: string, value: Json | undefined): FieldError[] {
-  return typeof value === 'number' && value <= 0 ? [invalidValue(field, value, 'must be greater than 0')] : [];
+  return typeof value === 'number' && value <= 0
+    ? [invalidValue(field, value, 'must be greater than 0')]
+    : [];
 }
 
 /** A count or a percentage ("25%"), not negative. */

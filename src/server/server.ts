@@ -34,6 +34,7 @@ import { NodeAuthorizer } from './identity/node-authorizer.ts';
 import { NodeRestriction } from './identity/node-restriction.ts';
 import { RbacAuthorizer } from './identity/rbac.ts';
 import { IdentityReviews } from './identity/reviews.ts';
+import { RoleAggregation } from './identity/role-aggregation.ts';
 import { RoleGuard } from './identity/role-guard.ts';
 import { firstServiceAddress } from './registry/allocation.ts';
 import { tableCells } from './registry/table-cells.ts';
@@ -176,6 +177,7 @@ async function compose(
   const { store, registry } = plane;
 
   const joining = new Joining({ identity, store, logger, mqttUrl: options.mqttUrl });
+  const aggregation = new RoleAggregation({ store, client: plane.client, clock, logger });
   const agents = new AgentStreams({ bus, clock, random });
   const streams = new PodStreams({ client: plane.client, agents, clock });
   const upgrades: UpgradeRoute[] = [streams.agentRoute()];
@@ -230,6 +232,7 @@ async function compose(
       await broker?.start();
       await plane.start();
       rbac.start();
+      aggregation.start();
       joining.start();
       await api.start();
       await mqtts?.start();
@@ -247,6 +250,7 @@ async function compose(
       agents.stop();
       await api.stop();
       joining.stop();
+      aggregation.stop();
       rbac.stop();
       await plane.stop();
       await broker?.stop();

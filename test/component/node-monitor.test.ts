@@ -81,7 +81,7 @@ const seconds = (count: number) => plane.clock.advance(count * 1000);
 const monitor = (context: ControlPlane['context']) => new NodeMonitor({ ...context, liveness: boards });
 
 beforeEach(async () => {
-  plane = new ControlPlane();
+  plane = await ControlPlane.open();
   boards = new Boards(plane);
   // Time 0 would read as never seen.
   await seconds(1);
@@ -110,7 +110,7 @@ async function pod(name: string, node: string, tolerations: Toleration[] = []): 
     metadata: { name },
     spec: {
       nodeName: node,
-      containers: [{ name: 'web' }],
+      containers: [{ name: 'web', image: 'web' }],
       tolerations: tolerations.length > 0 ? tolerations : defaults,
     },
   });

@@ -137,6 +137,7 @@ export class Board {
           oomScoreFloor: -1000,
         }),
         clusterDomain: () => 'cluster.local',
+        lastStatus: (uid) => reporter.lastStatus(uid),
         startLimiter: new Limiter(10),
         removeLimiter: new Limiter(4),
         imageNames: new Map(),

@@ -3,28 +3,48 @@ import { NODES, PODS } from '../../src/api/kinds.ts';
 import type { Node, Pod } from '../../src/api/types/core-v1.ts';
 import { EventWriter } from '../../src/client/events.ts';
 import { InformerSet } from '../../src/client/informer.ts';
+import type { Client } from '../../src/client/port.ts';
 import { timestamp } from '../../src/lib/clock.ts';
+import { sameJson } from '../../src/lib/equal.ts';
 import { silentLogger } from '../../src/lib/logger.ts';
 import type { Service } from '../../src/lib/service.ts';
 import type { ControllerContext } from '../../src/server/controllers/context.ts';
 import { FakeClient } from './fake-client.ts';
+import { RegistryClient } from './registry-client.ts';
 import { SeededRandom } from './seeded-random.ts';
 import { VirtualClock } from './virtual-clock.ts';
 
-/** Fake API, virtual clock and whatever controllers a test wants, with boards that run what is bound to them. */
+/** A Client with looks inside, for tests. */
+export type TestClient = Client & Pick<FakeClient, 'peek' | 'all' | 'everything' | 'intercept'>;
+
+/** Every controller has to behave alike on the fake and on the real registry: TEST_API=registry runs the tests on it. */
+export type Api = 'fake' | 'registry';
+const API = (process.env.TEST_API ?? 'fake') as Api;
+
+/** An API, a virtual clock and whatever controllers a test wants, with boards that run what is bound to them. */
 export class ControlPlane {
-  readonly clock = new VirtualClock();
-  readonly random = new SeededRandom(1);
-  readonly client: FakeClient;
+  readonly clock: VirtualClock;
+  readonly random: SeededRandom;
+  readonly client: TestClient;
   readonly context: ControllerContext;
   readonly kubelet: FakeKubelet;
   private services: Service[] = [];
 
-  constructor(options: { catalogue?: Catalogue } = {}) {
-    const { clock, random } = this;
-    const client = new FakeClient({ clock, random });
-    const logger = silentLogger;
+  static async open(options: { catalogue?: Catalogue; api?: Api } = {}): Promise<ControlPlane> {
+    const clock = new VirtualClock();
+    const random = new SeededRandom(1);
+    const { api = API } = options;
+    if (api === 'fake')
+      return new ControlPlane(new FakeClient({ clock, random }), clock, random, options.catalogue);
+    const client = await RegistryClient.open(clock, random);
+    return new ControlPlane(client, clock, random, options.catalogue ?? client.catalogue);
+  }
+
+  private constructor(client: TestClient, clock: VirtualClock, random: SeededRandom, catalogue?: Catalogue) {
     this.client = client;
+    this.clock = clock;
+    this.random = random;
+    const logger = silentLogger;
     this.context = {
       client,
       clock,
@@ -32,7 +52,7 @@ export class ControlPlane {
       logger,
       informers: new InformerSet({ client, logger }),
       events: new EventWriter({ client, clock, logger }),
-      catalogue: options.catalogue ?? new Catalogue([]),
+      catalogue: catalogue ?? new Catalogue([]),
       clusterCidr: '10.42.0.0/16',
       ca: '-----BEGIN CERTIFICATE-----\n',
     };
@@ -67,16 +87,26 @@ export class ControlPlane {
 
   async node(
     name: string,
-    overrides: { spec?: Node['spec']; labels?: Record<string, string> } = {},
+    overrides: {
+      spec?: Node['spec'];
+      labels?: Record<string, string>;
+      allocatable?: Record<string, string>;
+    } = {},
   ): Promise<Node> {
-    return await this.client.create(NODES, undefined, {
+    const created = await this.client.create(NODES, undefined, {
       metadata: { name, labels: { 'kubernetes.io/hostname': name, ...overrides.labels } },
       spec: { ...overrides.spec },
       status: {
-        allocatable: { cpu: '4', memory: '1Gi', pods: '110' },
+        allocatable: { cpu: '4', memory: '1Gi', pods: '110', ...overrides.allocatable },
         capacity: { cpu: '4', memory: '1Gi', pods: '110' },
         conditions: [{ type: 'Ready', status: 'True', reason: 'KubeletReady', message: 'ready' }],
       },
+    });
+    // The API taints new nodes until the node monitor has seen them; here nobody may be there to do so.
+    if (sameJson(created.spec?.taints, overrides.spec?.taints)) return created;
+    return await this.client.patch(NODES, undefined, name, {
+      type: 'merge',
+      body: { spec: { taints: overrides.spec?.taints ?? null } },
     });
   }
 }
@@ -90,12 +120,12 @@ export class FakeKubelet implements Service {
   ready: (pod: Pod) => boolean = () => true;
   /** Whether a board acts at all: a board that was cut off does nothing. */
   reachable: (node: string) => boolean = () => true;
-  private readonly client: FakeClient;
+  private readonly client: TestClient;
   private readonly clock: VirtualClock;
   private follower: { stop(): void } | undefined;
   private address = 1;
 
-  constructor(client: FakeClient, clock: VirtualClock) {
+  constructor(client: TestClient, clock: VirtualClock) {
     this.client = client;
     this.clock = clock;
   }

@@ -271,6 +271,7 @@ export function fakeNode(options: {
       handlers: new Handlers({ runtime, clock }),
       events,
       reporter,
+      lastStatus: () => undefined,
       desired,
       sandboxImage: { reference: options.sandboxImage ?? 'pause', ensure: async () => {} },
       node: () => ({

@@ -112,6 +112,16 @@ export class FakeRuntime implements ContainerRuntime {
     });
   }
 
+  /** The same engine as the agent of another node sees it. */
+  as(owner: string): FakeRuntime {
+    const view = new FakeRuntime({ clock: this.clock, owner });
+    return Object.assign(view, {
+      containers: this.containers,
+      images: this.images,
+      listeners: this.listeners,
+    });
+  }
+
   get all(): ObservedContainer[] {
     return [...this.containers.values()].map(({ observed }) => observed);
   }
@@ -132,7 +142,7 @@ export class FakeRuntime implements ContainerRuntime {
   async inspect(id: string): Promise<ObservedContainer | undefined> {
     await this.call(`inspect ${id}`);
     const held = this.containers.get(id);
-    return held && { ...held.observed };
+    return held?.observed.labels['io.copepod.node'] === this.owner ? { ...held.observed } : undefined;
   }
 
   async create(spec: ContainerSpec): Promise<string> {

@@ -22,7 +22,8 @@ export function environment(
   const services = serviceEnvironment(config.services(), namespace, pod.spec?.enableServiceLinks ?? true);
   const env = new Map<string, string>();
   for (const source of container.envFrom ?? []) {
-    for (const [key, value] of envFromValues(source, namespace, config)) env.set(`${source.prefix ?? ''}${key}`, value);
+    for (const [key, value] of envFromValues(source, namespace, config))
+      env.set(`${source.prefix ?? ''}${key}`, value);
   }
   for (const variable of container.env ?? []) {
     const value = variable.valueFrom
@@ -88,7 +89,9 @@ function valueFrom(source: NonNullable<EnvVar['valueFrom']>, where: ValueContext
     return value === undefined ? undefined : decode(value);
   }
   if (source.fileKeyRef) {
-    throw new ContainerConfigError('environment variables from files (fileKeyRef) are not supported on this node');
+    throw new ContainerConfigError(
+      'environment variables from files (fileKeyRef) are not supported on this node',
+    );
   }
   return '';
 }

@@ -68,7 +68,8 @@ export function resourceValue(
   const [kind, ...rest] = selector.resource.split('.');
   const name = rest.join('.');
   const { limits = {}, requests = {} } = target.resources ?? {};
-  const text = kind === 'limits' ? (limits[name] ?? context.allocatable[name]) : (requests[name] ?? limits[name]);
+  const text =
+    kind === 'limits' ? (limits[name] ?? context.allocatable[name]) : (requests[name] ?? limits[name]);
   if (kind !== 'limits' && kind !== 'requests') {
     throw new ContainerConfigError(`unsupported container resource : ${selector.resource}`);
   }

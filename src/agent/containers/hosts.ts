@@ -32,7 +32,9 @@ export function podHosts(pod: Pod, ips: readonly string[], clusterDomain: string
 
 /** /etc/hosts of a pod on the host's network: the host's own, with the pod's aliases. */
 export function hostNetworkHosts(pod: Pod, nodeHosts: string): string {
-  return ['# Kubernetes-managed hosts file (host network).', nodeHosts.trimEnd(), ...aliases(pod), ''].join('\n');
+  return ['# Kubernetes-managed hosts file (host network).', nodeHosts.trimEnd(), ...aliases(pod), ''].join(
+    '\n',
+  );
 }
 
 function aliases(pod: Pod): string[] {

@@ -15,7 +15,8 @@ export function resourceLimits(container: Container): ResourceLimits {
   const { requests = {}, limits = {}, claims = [] } = container.resources ?? {};
   if (claims.length > 0) throw new ContainerConfigError('resource claims are not supported on this node');
   for (const name of Object.keys(limits)) {
-    if (!NOT_LIMITED.has(name)) throw new ContainerConfigError(`resource ${name} is not supported on this node`);
+    if (!NOT_LIMITED.has(name))
+      throw new ContainerConfigError(`resource ${name} is not supported on this node`);
   }
   const cpuRequest = milli(requests.cpu ?? limits.cpu);
   const cpuLimit = milli(limits.cpu);

@@ -66,7 +66,10 @@ export function containerUser(
   const uid = own.runAsUser ?? shared.runAsUser;
   const gid = own.runAsGroup ?? shared.runAsGroup;
   if (own.runAsNonRoot ?? shared.runAsNonRoot ?? false) verifyNonRoot(pod, container, uid, imageUser);
-  const groups = [...(shared.supplementalGroups ?? []), ...(shared.fsGroup === undefined ? [] : [shared.fsGroup])];
+  const groups = [
+    ...(shared.supplementalGroups ?? []),
+    ...(shared.fsGroup === undefined ? [] : [shared.fsGroup]),
+  ];
   const base = uid === undefined ? imageUser.split(':')[0] || '0' : String(uid);
   const user = gid !== undefined ? `${base}:${gid}` : uid === undefined ? undefined : String(uid);
   return {

@@ -78,8 +78,10 @@ export function sandboxSpec(pod: Pod, attempt: number, image: string, clusterDom
   if (hostUsers === false) {
     throw new ContainerConfigError('user namespaces (hostUsers: false) are not supported with Docker');
   }
-  if (runtimeClassName) throw new ContainerConfigError(`RuntimeClass "${runtimeClassName}" is not supported on this node`);
-  if (resourceClaims?.length) throw new ContainerConfigError('resource claims are not supported on this node');
+  if (runtimeClassName)
+    throw new ContainerConfigError(`RuntimeClass "${runtimeClassName}" is not supported on this node`);
+  if (resourceClaims?.length)
+    throw new ContainerConfigError('resource claims are not supported on this node');
   const sysctls: Record<string, string> = {};
   for (const { name, value } of securityContext?.sysctls ?? []) sysctls[name.replaceAll('/', '.')] = value;
   return {

@@ -379,17 +379,29 @@ export class DockerRuntime implements ContainerRuntime {
   }
 
   private async killExec(execId: string): Promise<void> {
-    const { Running, Pid } = await this.execState(execId);
-    if (!Running || !Pid) return;
-    try {
-      process.kill(Pid, 'SIGKILL');
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error;
+    // The engine answers the start before the process is there.
+    const deadline = this.clock.monotonic() + EXEC_EXIT_DEADLINE_MS;
+    for (let wait = 5; ; wait = Math.min(wait * 2, 250)) {
+      const { Running, Pid } = await this.execState(execId);
+      if (Pid > 0 && Running) {
+        killProcess(Pid);
+        return;
+      }
+      if (!Running || this.clock.monotonic() > deadline) return;
+      await sleep(this.clock, wait);
     }
   }
 
   private execState(execId: string): Promise<{ Running: boolean; ExitCode: number | null; Pid: number }> {
     return this.client.call({ path: `/exec/${execId}/json`, timeoutMs: INSPECT_TIMEOUT_MS });
+  }
+}
+
+function killProcess(pid: number): void {
+  try {
+    process.kill(pid, 'SIGKILL');
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error;
   }
 }
 

@@ -58,16 +58,22 @@ function accountOf(entry: AuthEntry): { username: string; password: string } | u
 
 /** The length of the match of `https://registry/path` (with `*` in host names) on the image, or undefined. */
 function match(server: string, image: ImageReference): number | undefined {
-  const [host = '', ...path] = server.replace(/^https?:\/\//, '').replace(/\/$/, '').split('/');
-  const own = image.registry === 'docker.io' ? ['docker.io', 'index.docker.io', 'registry-1.docker.io'] : [image.registry];
-  const pattern = new RegExp(`^${host.split('*').map(escape).join('[^.]*')}$`);
+  const [host = '', ...path] = server
+    .replace(/^https?:\/\//, '')
+    .replace(/\/$/, '')
+    .split('/');
+  const own =
+    image.registry === 'docker.io'
+      ? ['docker.io', 'index.docker.io', 'registry-1.docker.io']
+      : [image.registry];
+  const pattern = new RegExp(`^${host.split('*').map(literal).join('[^.]*')}$`);
   if (!own.some((name) => pattern.test(name))) return undefined;
   // The API version that Docker's own file ends its keys with is no path.
   const prefix = path.join('/').replace(/^v[12]\/?$/, '');
   return image.repository.startsWith(prefix) ? prefix.length : undefined;
 }
 
-function escape(text: string): string {
+function literal(text: string): string {
   return text.replace(/[.*+?^${}()|[\]\\]/g, '\\$&');
 }
 

@@ -1,5 +1,6 @@
 /** Distribution's grammar of image references: lower-case path components, optional registry, tag and digest. */
-const DOMAIN = '(?:[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?(?:\\.[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?)*|\\[[a-fA-F0-9:]+\\])(?::[0-9]+)?';
+const DOMAIN =
+  '(?:[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?(?:\\.[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?)*|\\[[a-fA-F0-9:]+\\])(?::[0-9]+)?';
 const COMPONENT = '[a-z0-9]+(?:(?:\\.|_|__|-+)[a-z0-9]+)*';
 const REFERENCE = new RegExp(
   `^(?:(${DOMAIN})/)?(${COMPONENT}(?:/${COMPONENT})*)(?::([\\w][\\w.-]{0,127}))?(?:@([A-Za-z][A-Za-z0-9]*(?:[-_+.][A-Za-z][A-Za-z0-9]*)*:[0-9a-fA-F]{32,}))?$`,
@@ -21,7 +22,9 @@ export function parseImageReference(text: string): ImageReference | undefined {
   if (!match) return undefined;
   const [, domain, path = '', tag, digest] = match;
   // The first component is a registry only if it looks like a host.
-  const isHost = domain !== undefined && (/[.:]/.test(domain) || domain === 'localhost' || domain !== domain.toLowerCase());
+  const isHost =
+    domain !== undefined &&
+    (/[.:]/.test(domain) || domain === 'localhost' || domain !== domain.toLowerCase());
   const repository = isHost || domain === undefined ? path : `${domain}/${path}`;
   return {
     reference: tag === undefined && digest === undefined ? `${text}:latest` : text,

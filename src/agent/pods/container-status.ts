@@ -21,7 +21,9 @@ export function containerStatus(named: NamedContainer, context: ContainerStatusC
   const before = previousStatus(named, context.previous);
   // A created instance has not lived yet: its predecessor is what there is to tell.
   const current = instances.find(({ state }) => state !== 'created');
-  const older = instances.slice(instances.indexOf(current as ObservedInstance) + 1).find(({ state }) => state === 'exited');
+  const older = instances
+    .slice(instances.indexOf(current as ObservedInstance) + 1)
+    .find(({ state }) => state === 'exited');
   const state = currentState(named, current, before, context);
   const lastState = lastStateOf(current, older, state, before, context);
   const running = state.running !== undefined && current !== undefined;

@@ -162,7 +162,8 @@ export class ContainerView {
         const containers = await this.runtime.list();
         const present = new Set(containers.map(({ id }) => id));
         for (const container of containers) this.apply(container, seen);
-        for (const [id, entry] of this.entries) if (!present.has(id) && entry.seen < seen) this.drop(id, seen);
+        for (const [id, entry] of this.entries)
+          if (!present.has(id) && entry.seen < seen) this.drop(id, seen);
         for (const [id, at] of this.removed) if (at < seen) this.removed.delete(id);
         this.setReachable(true);
       } catch (error) {

@@ -209,7 +209,10 @@ async function createContainer(
   if (created) {
     // Nobody waits for a log link, and a pod runs without it.
     services.files.linkLogs(pod, step.container, step.attempt, created.id).catch((error: Error) => {
-      services.logger.warn({ pod: uid, container: step.container, error: error.message }, 'log link not made');
+      services.logger.warn(
+        { pod: uid, container: step.container, error: error.message },
+        'log link not made',
+      );
     });
   }
 }
@@ -259,11 +262,13 @@ async function buildSpec(
 /** Makes a container and puts it into the view, without asking the engine for what is known. */
 async function create(wanted: ContainerSpec, imageId: string, services: PodServices): Promise<void> {
   const spec = { ...wanted, oomScoreAdj: Math.max(wanted.oomScoreAdj, services.node().oomScoreFloor) };
-  const id = await services.startLimiter.run(() => services.runtime.create(spec)).catch(async (error) => {
-    // An earlier call may have made it after all: look, and the next plan goes on from there.
-    if (error instanceof RuntimeError && error.code === 'NameConflict') await services.view.resync();
-    throw error;
-  });
+  const id = await services.startLimiter
+    .run(() => services.runtime.create(spec))
+    .catch(async (error) => {
+      // An earlier call may have made it after all: look, and the next plan goes on from there.
+      if (error instanceof RuntimeError && error.code === 'NameConflict') await services.view.resync();
+      throw error;
+    });
   services.view.put({
     id,
     name: spec.name,
@@ -290,7 +295,13 @@ async function startContainer(
     const text = (error as Error).message;
     const quoted = `failed to start container "${step.id}": Error response from daemon: ${text}`;
     // The id would make every attempt's event a new one.
-    services.events.container(pod, named, 'Warning', 'Failed', `Error: ${quoted.replaceAll(step.id, step.container)}`);
+    services.events.container(
+      pod,
+      named,
+      'Warning',
+      'Failed',
+      `Error: ${quoted.replaceAll(step.id, step.container)}`,
+    );
     throw new StepError({ reason: 'RunContainerError', message: quoted, ...CONTAINER_RETRY });
   }
   services.events.container(pod, named, 'Normal', 'Started', 'Container started');
@@ -304,7 +315,11 @@ async function startContainer(
     services.events.container(pod, named, 'Normal', 'Killing', 'FailedPostStartHook');
     await services.runtime.stop(step.id, pod.spec?.terminationGracePeriodSeconds ?? 30);
     await services.view.look(step.id);
-    throw new StepError({ reason: 'PostStartHookError', message: (error as Error).message, ...CONTAINER_RETRY });
+    throw new StepError({
+      reason: 'PostStartHookError',
+      message: (error as Error).message,
+      ...CONTAINER_RETRY,
+    });
   }
 }
 

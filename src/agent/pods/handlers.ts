@@ -83,7 +83,9 @@ export class Handlers {
     try {
       const code = await session.exit;
       if (timedOut) return timeout(command, timeoutMs);
-      return code === 0 ? { result: 'success', output } : { result: 'failure', output: output || `exit code ${code}` };
+      return code === 0
+        ? { result: 'success', output }
+        : { result: 'failure', output: output || `exit code ${code}` };
     } catch (error) {
       if (timedOut) return timeout(command, timeoutMs);
       if (error instanceof RuntimeError && error.code === 'Unavailable') throw error;
@@ -105,7 +107,10 @@ export class Handlers {
 }
 
 function timeout(command: string[], timeoutMs: number): ProbeOutcome {
-  return { result: 'failure', output: `command timed out: "${command.join(' ')}" timed out after ${timeoutMs / 1000}s` };
+  return {
+    result: 'failure',
+    output: `command timed out: "${command.join(' ')}" timed out after ${timeoutMs / 1000}s`,
+  };
 }
 
 function portNumber(container: Container, port: number | string): number {

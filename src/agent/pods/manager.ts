@@ -3,6 +3,7 @@ import type { Service } from '../../lib/service.ts';
 import { identity } from '../names.ts';
 import type { DesiredChange, HostPort } from '../ports.ts';
 import { ContainerView } from './container-view.ts';
+import type { ObservedInstance } from './observe.ts';
 import type { PodServices } from './services.ts';
 import { PodWorker } from './worker.ts';
 
@@ -17,6 +18,7 @@ export class PodManager implements Service {
   private readonly adopted = new Map<string, { sandboxId: string; ips: string[] }>();
   private state: 'stopped' | 'adopting' | 'running' = 'stopped';
   private known = false;
+  private swept = false;
 
   constructor(options: {
     services: Omit<PodServices, 'view'>;
@@ -55,12 +57,9 @@ export class PodManager implements Service {
     return this.services.view.available;
   }
 
-  /** The pod as this node has it, for streams: its current containers by name. */
-  containerId(podUid: string, container: string, previous = false): string | undefined {
-    const instances = (this.services.view.pod(podUid).containers.get(container) ?? []).filter(
-      ({ state }) => state !== 'created',
-    );
-    return instances[previous ? 1 : 0]?.id;
+  /** The container's instances, newest first. */
+  instances(podUid: string, container: string): readonly ObservedInstance[] {
+    return this.services.view.pod(podUid).containers.get(container) ?? [];
   }
 
   sandboxPid(podUid: string): number | undefined {
@@ -156,8 +155,6 @@ export class PodManager implements Service {
       void this.sweep();
     }
   }
-
-  private swept = false;
 
   private runtimeChanged(available: boolean): void {
     this.onRuntime(available);

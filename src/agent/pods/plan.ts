@@ -84,7 +84,7 @@ function planNewSandbox(draft: Draft, pod: Pod): void {
   const wanted = containersOf(pod).some((named) => {
     if (named.role === 'init' || named.role === 'ephemeral') return false;
     const instance = latest(observed, named.container.name);
-    return !instance || instance.state !== 'exited' || shouldRestart(pod, named, instance);
+    return instance?.state !== 'exited' || shouldRestart(pod, named, instance);
   });
   if (!wanted) return;
   if (previous && !planTermination(draft, 'Pod sandbox changed, it will be killed and re-created.')) return;

@@ -1,5 +1,11 @@
 import type { Pod, Probe } from '../../api/types/core-v1.ts';
-import { afterProbe, initialProbeState, type ProbeKind, type ProbeState, probeTiming } from '../../health/probes.ts';
+import {
+  afterProbe,
+  initialProbeState,
+  type ProbeKind,
+  type ProbeState,
+  probeTiming,
+} from '../../health/probes.ts';
 import type { Clock, Timer } from '../../lib/clock.ts';
 import type { NamedContainer } from '../names.ts';
 import type { ProbeResults } from './facts.ts';

@@ -1,3 +1,4 @@
+import type { PodStatus } from '../../api/types/core-v1.ts';
 import type { Clock } from '../../lib/clock.ts';
 import type { Logger } from '../../lib/logger.ts';
 import type { ImageManager } from '../images/image-manager.ts';
@@ -41,6 +42,8 @@ export interface PodServices {
   handlers: Handlers;
   events: PodEvents;
   reporter: Reporter;
+  /** The status reported last, also by the agent process before this one. */
+  lastStatus: (podUid: string) => PodStatus | undefined;
   desired: DesiredState;
   sandboxImage: SandboxImage;
   node: () => NodeContext;

@@ -41,6 +41,7 @@ export class PodWorker {
   private timer: Timer | undefined;
   private refreshTimer: Timer | undefined;
   private deadlineTimer: Timer | undefined;
+  private reported = false;
   private dirty = false;
   private passing: Promise<void> | undefined;
   private stopped = false;
@@ -117,7 +118,7 @@ export class PodWorker {
   }
 
   private begin(pod: Pod): void {
-    const stored = pod.status;
+    const stored = this.services.lastStatus(this.uid) ?? pod.status;
     // A status that a kubelet has never written has no start time.
     if (stored?.startTime) this.previous = stored;
     if (stored?.phase === 'Succeeded' || stored?.phase === 'Failed') this.facts.terminal = true;
@@ -145,7 +146,10 @@ export class PodWorker {
         await this.pass();
       }
     } catch (error) {
-      this.services.logger.error({ pod: this.uid, error: (error as Error).stack }, 'pod worker failed; it goes on');
+      this.services.logger.error(
+        { pod: this.uid, error: (error as Error).stack },
+        'pod worker failed; it goes on',
+      );
       this.timer?.cancel();
       this.timer = this.services.clock.after(GENERAL_RETRY.retryMs, () => this.wake());
     } finally {
@@ -204,7 +208,8 @@ export class PodWorker {
     }
     for (const id of this.facts.ended.keys()) if (!live.has(id)) this.facts.ended.delete(id);
     if (!this.pod || this.facts.killed) return;
-    if (this.facts.terminatingSince === undefined && workIsDone(this.pod, observed)) this.facts.terminal = true;
+    if (this.facts.terminatingSince === undefined && workIsDone(this.pod, observed))
+      this.facts.terminal = true;
     this.checkDeadline(this.pod);
   }
 
@@ -267,7 +272,9 @@ export class PodWorker {
     // After the last status was computed containers are only being removed: that is no news.
     if (!pod || this.orphan || this.final) return;
     const status = this.compute(pod, observed, false);
-    if (this.previous && sameJson(this.previous, status)) return;
+    // Once in any case: what the process before this one has reported may never have arrived.
+    if (this.reported && sameJson(this.previous, status)) return;
+    this.reported = true;
     this.previous = status;
     this.services.reporter.podStatus(pod, status);
   }
@@ -285,7 +292,13 @@ export class PodWorker {
         const message = `Back-off restarting failed container ${name} in pod ${podName}_${namespace}(${uid})`;
         this.services.events.container(pod, named, 'Warning', 'BackOff', message);
       } else if (reason === 'ImagePullBackOff') {
-        this.services.events.container(pod, named, 'Normal', 'BackOff', `Back-off pulling image "${image ?? ''}"`);
+        this.services.events.container(
+          pod,
+          named,
+          'Normal',
+          'BackOff',
+          `Back-off pulling image "${image ?? ''}"`,
+        );
         this.services.events.container(pod, named, 'Warning', 'Failed', 'Error: ImagePullBackOff');
       }
     }
@@ -294,7 +307,11 @@ export class PodWorker {
   private startStep(step: Step): void {
     const key = keyOf(step);
     this.facts.inFlight.set(key, step);
-    execute(step, { uid: this.uid, pod: this.pod, facts: this.facts, observed: () => this.services.view.pod(this.uid) }, this.services)
+    execute(
+      step,
+      { uid: this.uid, pod: this.pod, facts: this.facts, observed: () => this.services.view.pod(this.uid) },
+      this.services,
+    )
       .then(
         () => this.succeeded(step, key),
         (error: Error) => this.failed(step, key, error),
@@ -322,7 +339,9 @@ export class PodWorker {
     const keys = step.kind === 'StartSandbox' ? [key, 'CreateSandbox'] : [key];
     for (const each of keys) {
       const count = (this.facts.failures.get(each)?.count ?? 0) + 1;
-      const delay = away ? GENERAL_RETRY.retryMs : Math.min(retryMs * 2 ** Math.min(count - 1, 20), longestMs);
+      const delay = away
+        ? GENERAL_RETRY.retryMs
+        : Math.min(retryMs * 2 ** Math.min(count - 1, 20), longestMs);
       this.facts.failures.set(each, {
         reason: known?.reason ?? step.kind,
         message: error.message,

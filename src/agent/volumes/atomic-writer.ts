@@ -1,4 +1,15 @@
-import { chmod, chown, lstat, mkdir, readdir, readlink, rename, rm, symlink, writeFile } from 'node:fs/promises';
+import {
+  chmod,
+  chown,
+  lstat,
+  mkdir,
+  readdir,
+  readlink,
+  rename,
+  rm,
+  symlink,
+  writeFile,
+} from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import type { Clock } from '../../lib/clock.ts';
 import { nameSuffix, type Random } from '../../lib/random.ts';
@@ -42,7 +53,8 @@ export async function writeAtomically(
     await writeFile(target, file.data, { mode: file.mode });
     // writeFile's mode passes through the umask.
     await chmod(target, options.gid === undefined ? file.mode : file.mode | 0o440);
-    if (file.uid !== undefined || options.gid !== undefined) await chown(target, file.uid ?? 0, options.gid ?? 0);
+    if (file.uid !== undefined || options.gid !== undefined)
+      await chown(target, file.uid ?? 0, options.gid ?? 0);
   }
   await rm(join(directory, NEW_DATA), { force: true });
   await symlink(version, join(directory, NEW_DATA));

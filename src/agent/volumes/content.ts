@@ -42,7 +42,14 @@ export async function volumeContent(pod: Pod, volume: Volume, context: ContentCo
     const source = { ...rest, ...(secretName ? { name: secretName } : {}) };
     addSecret(payload, pod, volume.name, source, secret.defaultMode ?? DEFAULT_MODE, context);
   } else if (downwardAPI) {
-    addFields(payload, pod, volume.name, downwardAPI.items ?? [], downwardAPI.defaultMode ?? DEFAULT_MODE, context);
+    addFields(
+      payload,
+      pod,
+      volume.name,
+      downwardAPI.items ?? [],
+      downwardAPI.defaultMode ?? DEFAULT_MODE,
+      context,
+    );
   } else {
     const mode = projected?.defaultMode ?? DEFAULT_MODE;
     for (const source of projected?.sources ?? []) {
@@ -110,7 +117,8 @@ function addConfigMap(
   if (!object && !source.optional) throw new VolumeError(volume, `configmap "${name}" not found`);
   const data = new Map<string, Buffer>();
   for (const [key, value] of Object.entries(object?.data ?? {})) data.set(key, Buffer.from(value));
-  for (const [key, value] of Object.entries(object?.binaryData ?? {})) data.set(key, Buffer.from(value, 'base64'));
+  for (const [key, value] of Object.entries(object?.binaryData ?? {}))
+    data.set(key, Buffer.from(value, 'base64'));
   addKeys(payload, volume, data, source, mode, 'config');
 }
 

@@ -10,7 +10,9 @@ const COMMAND_TIMEOUT_MS = 20_000;
 export class SystemMounter implements Mounter {
   async mountTmpfs(path: string, options: { sizeBytes?: number; mode: string }): Promise<void> {
     const flags = [`mode=${options.mode}`, ...(options.sizeBytes ? [`size=${options.sizeBytes}`] : [])];
-    await run('mount', ['-t', 'tmpfs', '-o', flags.join(','), 'tmpfs', path], { timeout: COMMAND_TIMEOUT_MS });
+    await run('mount', ['-t', 'tmpfs', '-o', flags.join(','), 'tmpfs', path], {
+      timeout: COMMAND_TIMEOUT_MS,
+    });
   }
 
   async unmount(path: string): Promise<void> {
@@ -29,5 +31,7 @@ export function mountPoints(mountinfo: string): string[] {
     .split('\n')
     .map((line) => line.split(' ')[4])
     .filter((point) => point !== undefined)
-    .map((point) => point.replace(/\\([0-7]{3})/g, (_, octal) => String.fromCharCode(Number.parseInt(octal, 8))));
+    .map((point) =>
+      point.replace(/\\([0-7]{3})/g, (_, octal) => String.fromCharCode(Number.parseInt(octal, 8))),
+    );
 }

@@ -64,7 +64,9 @@ export class NodeVolumes implements PodVolumes {
       const volume = pod.spec?.volumes?.find(({ name }) => name === mount.name);
       if (!volume) throw new ContainerConfigError(`volume "${mount.name}" not found`);
       if (mount.recursiveReadOnly === 'Enabled') {
-        throw new ContainerConfigError(`recursiveReadOnly of volume "${mount.name}" is not supported on this node`);
+        throw new ContainerConfigError(
+          `recursiveReadOnly of volume "${mount.name}" is not supported on this node`,
+        );
       }
       const root = this.pathOf(identity(pod).uid, volume);
       const subPath = subPathOf(mount, env);
@@ -143,7 +145,13 @@ export class NodeVolumes implements PodVolumes {
   private pathOf(uid: string, volume: Volume): string {
     if (volume.hostPath) return volume.hostPath.path;
     const root = hasContent(volume) ? this.volatileDirectory : this.podsDirectory;
-    return join(root, uid, 'volumes', `kubernetes.io~${PLUGINS[typeOf(volume)] ?? typeOf(volume)}`, volume.name);
+    return join(
+      root,
+      uid,
+      'volumes',
+      `kubernetes.io~${PLUGINS[typeOf(volume)] ?? typeOf(volume)}`,
+      volume.name,
+    );
   }
 
   /** The real path of a subPath, made when missing; one that leads out of the volume (by a symlink) is refused. */
@@ -152,7 +160,8 @@ export class NodeVolumes implements PodVolumes {
     const wanted = join(base, subPath);
     let found = await realpath(wanted).catch(() => undefined);
     if (found === undefined) {
-      if (hasContent(volume)) throw new ContainerConfigError(`failed to prepare subPath for volumeMount "${volume.name}"`);
+      if (hasContent(volume))
+        throw new ContainerConfigError(`failed to prepare subPath for volumeMount "${volume.name}"`);
       await this.guard(volume, base, subPath);
       await mkdir(wanted, { recursive: true, mode: 0o755 });
       const gid = (await stat(base)).gid;
@@ -160,7 +169,9 @@ export class NodeVolumes implements PodVolumes {
       found = await realpath(wanted);
     }
     if (!inside(base, found)) {
-      throw new ContainerConfigError(`failed to prepare subPath for volumeMount "${volume.name}": it leads out of the volume`);
+      throw new ContainerConfigError(
+        `failed to prepare subPath for volumeMount "${volume.name}": it leads out of the volume`,
+      );
     }
     return found;
   }
@@ -173,7 +184,9 @@ export class NodeVolumes implements PodVolumes {
       const found = await realpath(path).catch(() => undefined);
       if (found === undefined) return;
       if (!inside(base, found)) {
-        throw new ContainerConfigError(`failed to prepare subPath for volumeMount "${volume.name}": it leads out of the volume`);
+        throw new ContainerConfigError(
+          `failed to prepare subPath for volumeMount "${volume.name}": it leads out of the volume`,
+        );
       }
     }
   }
@@ -203,7 +216,9 @@ function subPathOf(mount: VolumeMount, env: Map<string, string>): string | undef
     throw new ContainerConfigError(`missing value for "${missing}" in subPathExpr of volume "${mount.name}"`);
   }
   if (isAbsolute(path) || path.split('/').includes('..')) {
-    throw new ContainerConfigError(`subPathExpr of volume "${mount.name}" expands to the invalid path "${path}"`);
+    throw new ContainerConfigError(
+      `subPathExpr of volume "${mount.name}" expands to the invalid path "${path}"`,
+    );
   }
   return path;
 }

@@ -4,7 +4,10 @@ import { ensureObject, objectAt, stringAt } from '../../api/validation.ts';
 import type { Store } from '../store/port.ts';
 import type { AdmissionPlugin } from './port.ts';
 
-const STORAGE_DEFAULT = ['storageclass.kubernetes.io/is-default-class', 'storageclass.beta.kubernetes.io/is-default-class'];
+const STORAGE_DEFAULT = [
+  'storageclass.kubernetes.io/is-default-class',
+  'storageclass.beta.kubernetes.io/is-default-class',
+];
 const INGRESS_DEFAULT = ['ingressclass.kubernetes.io/is-default-class'];
 const INGRESS_CLASS_ANNOTATION = 'kubernetes.io/ingress.class';
 
@@ -33,7 +36,8 @@ export function defaultStorageClass(store: Store): AdmissionPlugin {
       if (annotations['volume.beta.kubernetes.io/storage-class'] !== undefined) return;
       // The newest one wins, then the name, as in Kubernetes since 1.26.
       const [chosen] = marked(store, 'storageclasses.storage.k8s.io', STORAGE_DEFAULT).sort(
-        (left, right) => bornAt(right).localeCompare(bornAt(left)) || nameOf(left).localeCompare(nameOf(right)),
+        (left, right) =>
+          bornAt(right).localeCompare(bornAt(left)) || nameOf(left).localeCompare(nameOf(right)),
       );
       if (chosen) spec.storageClassName = nameOf(chosen);
     },
@@ -51,7 +55,8 @@ export function defaultIngressClass(store: Store): AdmissionPlugin {
       if (spec.ingressClassName !== undefined || annotations[INGRESS_CLASS_ANNOTATION] !== undefined) return;
       const candidates = marked(store, 'ingressclasses.networking.k8s.io', INGRESS_DEFAULT);
       const [chosen] = candidates.sort(
-        (left, right) => bornAt(right).localeCompare(bornAt(left)) || nameOf(left).localeCompare(nameOf(right)),
+        (left, right) =>
+          bornAt(right).localeCompare(bornAt(left)) || nameOf(left).localeCompare(nameOf(right)),
       );
       if (chosen) spec.ingressClassName = nameOf(chosen);
     },

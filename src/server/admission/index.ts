@@ -3,7 +3,6 @@ import type { Random } from '../../lib/random.ts';
 import type { Store } from '../store/port.ts';
 import { defaultIngressClass, defaultStorageClass } from './default-classes.ts';
 import { namespaceLifecycle } from './namespaces.ts';
-import { notHonoured } from './not-honoured.ts';
 import { defaultTolerationSeconds, priority, runtimeClass, taintNewNodes } from './pod-scheduling.ts';
 import type { AdmissionPlugin } from './port.ts';
 import { storageProtection } from './protection.ts';
@@ -31,7 +30,6 @@ export function admissionPlugins(options: {
     storageProtection(),
     runtimeClass(store),
     defaultIngressClass(store),
-    notHonoured(),
     ...after,
   ];
 }

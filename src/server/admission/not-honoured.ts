@@ -1,31 +1,75 @@
-// Objects that are stored but do not take effect yet say so, each time they are written.
+// Objects that are stored but do not take effect yet say so when they are written, if a Kubernetes API server would
+// act on them: a webhook for resources that nobody serves changes nothing there either.
+import type { Catalogue } from '../../api/catalogue.ts';
+import type { JsonObject } from '../../api/object.ts';
+import { asObject, listAt, objectAt, stringAt, stringsAt } from '../../api/validation.ts';
+import type { Store } from '../store/port.ts';
 import type { AdmissionPlugin } from './port.ts';
 
-const REASONS: Readonly<Record<string, string>> = {
-  'mutatingwebhookconfigurations.admissionregistration.k8s.io': 'admission webhooks are not called',
-  'validatingwebhookconfigurations.admissionregistration.k8s.io': 'admission webhooks are not called',
-  'mutatingadmissionpolicies.admissionregistration.k8s.io': 'admission policies are not evaluated',
-  'mutatingadmissionpolicybindings.admissionregistration.k8s.io': 'admission policies are not evaluated',
-  'validatingadmissionpolicies.admissionregistration.k8s.io': 'admission policies are not evaluated',
-  'validatingadmissionpolicybindings.admissionregistration.k8s.io': 'admission policies are not evaluated',
-  'customresourcedefinitions.apiextensions.k8s.io': 'custom resources are not served',
-};
+const GROUP = 'admissionregistration.k8s.io';
+const WEBHOOKS = 'admission webhooks are not called';
+const POLICIES = 'admission policies are not evaluated';
 
-/** Warns about kinds that this server keeps for others to read only. */
-export function notHonoured(): AdmissionPlugin {
+export function notHonoured(options: { store: Store; catalogue: Catalogue }): AdmissionPlugin {
   return {
     name: 'NotHonoured',
     validate: ({ bucket, operation, target, object, context }) => {
-      if (operation !== 'CREATE' && operation !== 'UPDATE') return;
+      if ((operation !== 'CREATE' && operation !== 'UPDATE') || !object) return;
       if (target.subresource !== undefined) return;
-      const reason = Object.hasOwn(REASONS, bucket) ? REASONS[bucket] : undefined;
-      if (reason !== undefined) context.warn(`${target.info.kind} is stored but has no effect yet: ${reason}`);
-      if (bucket === 'apiservices.apiregistration.k8s.io' && object?.spec !== undefined) {
-        const { service } = object.spec as { service?: unknown };
-        if (service !== undefined && service !== null) {
-          context.warn('APIService is stored but has no effect yet: aggregated APIs are not served');
-        }
-      }
+      const reason = ignoredBecause(bucket, object, options);
+      if (reason !== undefined)
+        context.warn(`${target.info.kind} is stored but has no effect yet: ${reason}`);
     },
   };
+}
+
+function ignoredBecause(
+  bucket: string,
+  object: JsonObject,
+  { store, catalogue }: { store: Store; catalogue: Catalogue },
+): string | undefined {
+  switch (bucket) {
+    case `mutatingwebhookconfigurations.${GROUP}`:
+    case `validatingwebhookconfigurations.${GROUP}`: {
+      const rules = listAt(object, 'webhooks').flatMap((webhook) => listAt(webhook, 'rules'));
+      return rules.some((rule) => concerns(catalogue, rule)) ? WEBHOOKS : undefined;
+    }
+    case `mutatingadmissionpolicies.${GROUP}`:
+    case `validatingadmissionpolicies.${GROUP}`:
+      return policyConcerns(catalogue, object) ? POLICIES : undefined;
+    case `mutatingadmissionpolicybindings.${GROUP}`:
+    case `validatingadmissionpolicybindings.${GROUP}`: {
+      const policies = bucket.replace('policybindings', 'policies');
+      const policy = store.head(policies, stringAt(objectAt(object, 'spec'), 'policyName'))?.object;
+      return policy && policyConcerns(catalogue, policy as unknown as JsonObject) ? POLICIES : undefined;
+    }
+    case 'customresourcedefinitions.apiextensions.k8s.io':
+      return 'custom resources are not served';
+    case 'apiservices.apiregistration.k8s.io': {
+      const service = asObject(objectAt(object, 'spec').service);
+      if (!service) return undefined;
+      const key = `${stringAt(service, 'namespace')}/${stringAt(service, 'name')}`;
+      return store.head('services', key) ? 'aggregated APIs are not served' : undefined;
+    }
+    default:
+      return undefined;
+  }
+}
+
+function policyConcerns(catalogue: Catalogue, policy: JsonObject): boolean {
+  const constraints = objectAt(objectAt(policy, 'spec'), 'matchConstraints');
+  return listAt(constraints, 'resourceRules').some((rule) => concerns(catalogue, rule));
+}
+
+/** Whether a rule names anything that is served. */
+function concerns(catalogue: Catalogue, rule: JsonObject): boolean {
+  const groups = stringsAt(rule, 'apiGroups');
+  const resources = stringsAt(rule, 'resources').map((resource) => resource.split('/')[0] ?? '');
+  return catalogue
+    .all()
+    .some(
+      ({ group, resource }) =>
+        (groups.includes('*') || groups.includes(group)) &&
+        (resources.includes('*') || resources.includes(resource)),
+    );
 }

@@ -1,6 +1,6 @@
 // DefaultTolerationSeconds, Priority, RuntimeClass and TaintNodesByCondition: what a pod (or node) gets so that the
 // scheduler and the node monitor know how to treat it.
-import { forbidden, StatusError } from '../../api/errors.ts';
+import { forbidden, type StatusError } from '../../api/errors.ts';
 import type { JsonObject } from '../../api/object.ts';
 import { ensureObject, listAt, objectAt, stringAt } from '../../api/validation.ts';
 import type { Store } from '../store/port.ts';
@@ -133,7 +133,8 @@ function defaultClass(store: Store): JsonObject | undefined {
   for (const { object } of store.heads(PRIORITY_CLASSES)) {
     const candidate = object as unknown as JsonObject;
     const { value } = candidate;
-    if (candidate.globalDefault !== true || typeof value !== 'number' || value > HIGHEST_USER_PRIORITY) continue;
+    if (candidate.globalDefault !== true || typeof value !== 'number' || value > HIGHEST_USER_PRIORITY)
+      continue;
     if (!found || value < (found.value as number)) found = candidate;
   }
   return found;
@@ -154,18 +155,16 @@ export function runtimeClass(store: Store): AdmissionPlugin {
         }
         return;
       }
-      const found = store.head('runtimeclasses.node.k8s.io', name)?.object as unknown as JsonObject | undefined;
+      const found = store.head('runtimeclasses.node.k8s.io', name)?.object as unknown as
+        | JsonObject
+        | undefined;
       if (!found) throw refuse(`pod rejected: RuntimeClass ${JSON.stringify(name)} not found`);
       applyRuntimeClass(spec, found, refuse);
     },
   };
 }
 
-function applyRuntimeClass(
-  spec: JsonObject,
-  found: JsonObject,
-  refuse: (why: string) => StatusError,
-): void {
+function applyRuntimeClass(spec: JsonObject, found: JsonObject, refuse: (why: string) => StatusError): void {
   const overhead = objectAt(found, 'overhead').podFixed;
   if (overhead !== undefined) spec.overhead = overhead;
   const scheduling = objectAt(found, 'scheduling');
@@ -174,7 +173,9 @@ function applyRuntimeClass(
     const own = objectAt(spec, 'nodeSelector');
     for (const key of Object.keys(selector)) {
       if (own[key] !== undefined && own[key] !== selector[key]) {
-        throw refuse('pod rejected: conflict: runtimeClass.scheduling.nodeSelector and pod.spec.nodeSelector');
+        throw refuse(
+          'pod rejected: conflict: runtimeClass.scheduling.nodeSelector and pod.spec.nodeSelector',
+        );
       }
     }
     spec.nodeSelector = { ...own, ...selector };

@@ -1,5 +1,5 @@
 // ServiceAccount: every pod acts as one, and finds its token where client libraries look for it.
-import { forbidden, StatusError } from '../../api/errors.ts';
+import { forbidden, type StatusError } from '../../api/errors.ts';
 import type { Json, JsonObject } from '../../api/object.ts';
 import { ensureObject, listAt, objectAt, stringAt } from '../../api/validation.ts';
 import { nameSuffix, type Random } from '../../lib/random.ts';
@@ -99,9 +99,7 @@ function tokenVolume(name: string): JsonObject {
     { configMap: { name: 'kube-root-ca.crt', items: [{ key: 'ca.crt', path: 'ca.crt' }] } },
     {
       downwardAPI: {
-        items: [
-          { path: 'namespace', fieldRef: { apiVersion: 'v1', fieldPath: 'metadata.namespace' } },
-        ],
+        items: [{ path: 'namespace', fieldRef: { apiVersion: 'v1', fieldPath: 'metadata.namespace' } }],
       },
     },
   ];

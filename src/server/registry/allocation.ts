@@ -131,11 +131,7 @@ export class ServiceAllocator implements Allocator {
   }
 
   /** Sets clusterIP(s), IP families and node ports. Throws 422 for what cannot be had. */
-  allocate(
-    object: JsonObject,
-    old: JsonObject | undefined,
-    dryRun: boolean,
-  ): { undo(): void; done(): void } {
+  allocate(object: JsonObject, old: JsonObject | undefined, dryRun: boolean): { undo(): void; done(): void } {
     const taken: Holding = { addresses: [], ports: [] };
     const undo = (): void => {
       for (const address of taken.addresses) this.addresses.free(address);
@@ -230,9 +226,12 @@ export class ServiceAllocator implements Allocator {
       let wanted = numberAt(port, 'nodePort') ?? 0;
       if (wanted === 0) wanted = keptPort(old, port);
       if (wanted === 0) {
-        const given = sharedPort(byNumber, listAt(spec, 'ports'), port) ?? this.ports.takeAny(FIRST_NODE_PORT);
+        const given =
+          sharedPort(byNumber, listAt(spec, 'ports'), port) ?? this.ports.takeAny(FIRST_NODE_PORT);
         if (given === undefined) {
-          errors.push(invalidValue(`spec.ports[${index}].nodePort`, 0, 'failed to allocate a nodePort: range is full'));
+          errors.push(
+            invalidValue(`spec.ports[${index}].nodePort`, 0, 'failed to allocate a nodePort: range is full'),
+          );
           return;
         }
         port.nodePort = given;

@@ -1,8 +1,9 @@
 // The registry as HTTP, the in-process client and the bus see it: verbs are sorted to the parts that carry them out.
+
+import type { Catalogue } from '../../api/catalogue.ts';
 import { badRequest, conflict, invalid, StatusError } from '../../api/errors.ts';
 import { type JsonObject, type KubeObject, objectKey } from '../../api/object.ts';
 import { groupResource } from '../../api/resource.ts';
-import type { Catalogue } from '../../api/catalogue.ts';
 import type { Schemas } from '../../api/schema.ts';
 import type { Status } from '../../api/types/meta-v1.ts';
 import { invalidValue, numberAt, objectAt, stringAt, stringsAt } from '../../api/validation.ts';
@@ -11,6 +12,7 @@ import type { Clock } from '../../lib/clock.ts';
 import type { Logger } from '../../lib/logger.ts';
 import type { Random } from '../../lib/random.ts';
 import type { Service } from '../../lib/service.ts';
+import { notHonoured } from '../admission/not-honoured.ts';
 import { AdmissionChain, type AdmissionPlugin } from '../admission/port.ts';
 import type { Store } from '../store/port.ts';
 import { ServiceAllocator } from './allocation.ts';
@@ -18,7 +20,7 @@ import { bind, SUCCESS_CREATED } from './binding.ts';
 import { type DecodeAs, decodeBody, decodePatched } from './decoding.ts';
 import { Deleter } from './deletion.ts';
 import { EventLimits } from './event-limits.ts';
-import { takeDisruption } from './eviction.ts';
+import { markEvicted, takeDisruption } from './eviction.ts';
 import { applyPatch } from './patching.ts';
 import { type Allocator, missing, type Projection, WritePipeline } from './pipeline.ts';
 import type {
@@ -93,7 +95,7 @@ export class ApiRegistry implements Registry, Service {
     this.clock = clock;
     this.random = random;
     this.served = new ServedResources({ catalogue, schemas, strategies });
-    this.admission = new AdmissionChain(options.admission);
+    this.admission = new AdmissionChain([...options.admission, notHonoured({ store, catalogue })]);
     this.services = new ServiceAllocator({ store, random, logger, serviceCidr: options.serviceCidr });
     const allocators = new Map<string, Allocator>([['services', this.services]]);
     this.pipeline = new WritePipeline({ store, admission: this.admission, allocators, clock, random });
@@ -118,9 +120,9 @@ export class ApiRegistry implements Registry, Service {
     this.watcher.stop();
   }
 
-  async get(_context: RequestContext, target: Target, options: ReadOptions = {}): Promise<KubeObject> {
+  async get(context: RequestContext, target: Target, options: ReadOptions = {}): Promise<KubeObject> {
     if (target.info.kind === 'ComponentStatus') return this.componentStatus(target);
-    const served = this.served.of(target.info);
+    const served = this.resource(target, context);
     if (target.subresource === undefined) return this.reader.get(target, served, options);
     const projection = this.projection(served, target);
     const stored = this.store.get(served.bucket, objectKey(target.namespace, target.name ?? ''));
@@ -128,22 +130,23 @@ export class ApiRegistry implements Registry, Service {
     return projection.view(stored.object) as unknown as KubeObject;
   }
 
-  async list(_context: RequestContext, target: Target, options: ReadOptions = {}): Promise<ListResult> {
+  async list(context: RequestContext, target: Target, options: ReadOptions = {}): Promise<ListResult> {
     if (target.info.kind === 'ComponentStatus') {
       return {
         items: this.components().map(componentStatusOf),
         resourceVersion: String(this.store.revision),
       };
     }
-    return this.reader.list(target, this.served.of(target.info), options);
+    return this.reader.list(target, this.resource(target, context), options);
   }
 
   async watch(
-    _context: RequestContext,
+    context: RequestContext,
     target: Target,
     request: WatchRequest,
     onMessage: (message: WatchMessage) => void,
   ): Promise<{ stop(): void }> {
+    this.resource(target, context);
     return this.watchNow(target, request, onMessage);
   }
 
@@ -168,7 +171,7 @@ export class ApiRegistry implements Registry, Service {
     options: WriteOptions = {},
   ): Promise<KubeObject> {
     if (target.subresource !== undefined) return this.createSubresource(context, target, body, options);
-    const served = this.served.of(target.info);
+    const served = this.resource(target, context);
     const object = decodeBody(this.catalogue, itself(served), body, options, context);
     if (isReview(target)) {
       return answerReview(this.reviews, target, object, context, this.clock.now());
@@ -188,7 +191,7 @@ export class ApiRegistry implements Registry, Service {
     body: unknown,
     options: WriteOptions = {},
   ): Promise<WriteResult> {
-    const served = this.served.of(target.info);
+    const served = this.resource(target, context);
     const projection = this.projection(served, target);
     const { strategy } = served;
     const submitted = decodeBody(this.catalogue, projection.as, body, options, context);
@@ -245,7 +248,7 @@ export class ApiRegistry implements Registry, Service {
     patch: Patch,
     options: WriteOptions = {},
   ): Promise<WriteResult> {
-    const served = this.served.of(target.info);
+    const served = this.resource(target, context);
     const projection = this.projection(served, target);
     const outcome = await this.pipeline.change(
       context,
@@ -272,7 +275,7 @@ export class ApiRegistry implements Registry, Service {
     target: Target,
     request: DeleteRequest = {},
   ): Promise<KubeObject | Status> {
-    return this.deleter.delete(context, target, this.served.of(target.info), request);
+    return this.deleter.delete(context, target, this.resource(target, context), request);
   }
 
   async deleteCollection(
@@ -281,7 +284,7 @@ export class ApiRegistry implements Registry, Service {
     selection: ReadOptions,
     request: DeleteRequest = {},
   ): Promise<ListResult> {
-    const served = this.served.of(target.info);
+    const served = this.resource(target, context);
     const found = this.reader.list(target, served, selection);
     const deletions = found.items.map(async ({ metadata }) => {
       try {
@@ -382,6 +385,8 @@ export class ApiRegistry implements Registry, Service {
       now: this.clock.now(),
       dryRun,
     });
+    const subject = { namespace: target.namespace ?? '', name: target.name ?? '', now: this.clock.now() };
+    if (!dryRun) await markEvicted(this.store, subject);
     await this.deleter.delete(
       context,
       { ...target, subresource: undefined },
@@ -413,6 +418,12 @@ export class ApiRegistry implements Registry, Service {
   private answer(projection: Projection, outcome: WriteResult): WriteResult {
     const object = projection.view(outcome.object) as unknown as KubeObject;
     return { object, created: outcome.created };
+  }
+
+  private resource(target: Target, context: RequestContext): Served {
+    const served = this.served.of(target.info);
+    if (served.strategy.deprecation !== undefined) context.warn(served.strategy.deprecation);
+    return served;
   }
 
   private projection(served: Served, target: Target): Projection {
@@ -482,9 +493,7 @@ function checkIdentity(target: Target, metadata: JsonObject, nameMayBeAbsent: bo
     );
   }
   if (name !== '' && name !== target.name) {
-    throw badRequest(
-      `the name of the object (${name}) does not match the name on the URL (${target.name})`,
-    );
+    throw badRequest(`the name of the object (${name}) does not match the name on the URL (${target.name})`);
   }
   const namespace = stringAt(metadata, 'namespace');
   if (target.info.namespaced && namespace !== '' && namespace !== target.namespace) {

@@ -51,9 +51,7 @@ function assigned(pod: KubeObject, binding: JsonObject, nodeName: string, now: n
   const object = pod as unknown as JsonObject;
   const spec = objectAt(object, 'spec');
   if (typeof uid === 'string' && uid !== '' && uid !== pod.metadata.uid) {
-    throw refuse(
-      `Precondition failed: UID in precondition: ${uid}, UID in object meta: ${pod.metadata.uid}`,
-    );
+    throw refuse(`Precondition failed: UID in precondition: ${uid}, UID in object meta: ${pod.metadata.uid}`);
   }
   if (pod.metadata.deletionTimestamp !== undefined) {
     throw refuse(`pod ${name} is being deleted, cannot be assigned to a host`);
@@ -70,7 +68,6 @@ function assigned(pod: KubeObject, binding: JsonObject, nodeName: string, now: n
     status: 'True',
     lastProbeTime: null,
     lastTransitionTime: timestamp(now),
-    ...(pod.metadata.generation ? { observedGeneration: pod.metadata.generation } : {}),
   };
   return {
     ...object,
@@ -83,10 +80,7 @@ function assigned(pod: KubeObject, binding: JsonObject, nodeName: string, now: n
     spec: { ...spec, nodeName },
     status: {
       ...status,
-      conditions: [
-        ...listAt(status, 'conditions').filter(({ type }) => type !== 'PodScheduled'),
-        condition,
-      ],
+      conditions: [...listAt(status, 'conditions').filter(({ type }) => type !== 'PodScheduled'), condition],
     },
   } as unknown as KubeObject;
 }

@@ -73,7 +73,8 @@ function withoutMeta({ apiVersion: _version, kind: _kind, ...rest }: JsonObject)
 function targetOf(registry: ApiRegistry, object: JsonObject): Target {
   const apiVersion = stringAt(object, 'apiVersion');
   const info = registry.catalogue.findKind(apiVersion, stringAt(object, 'kind'));
-  if (!info) throw new Error(`bootstrap: ${object.kind} of ${parseApiVersion(apiVersion).group} is not served`);
+  if (!info)
+    throw new Error(`bootstrap: ${object.kind} of ${parseApiVersion(apiVersion).group} is not served`);
   const { name, namespace } = (object as unknown as KubeObject).metadata;
   return { info, name, namespace };
 }

@@ -130,7 +130,10 @@ function autoscalerToV1(stored: KubeObject): KubeObject {
   const current = listAt(status, 'currentMetrics');
   const used = current.find(isCpuUtilization);
   if (used) {
-    status.currentCPUUtilizationPercentage = objectAt(objectAt(used, 'resource'), 'current').averageUtilization;
+    status.currentCPUUtilizationPercentage = objectAt(
+      objectAt(used, 'resource'),
+      'current',
+    ).averageUtilization;
   }
   const otherCurrent = current.filter((metric) => metric !== used);
   if (otherCurrent.length > 0) annotate(SCALE_CURRENT_METRICS, otherCurrent);

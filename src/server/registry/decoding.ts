@@ -124,7 +124,9 @@ function unknownConversion(as: DecodeAs, apiVersion: string, kind: string): stri
 
 function cannotBeHandled(as: DecodeAs, why: string): StatusError {
   const { version } = parseApiVersion(as.apiVersion);
-  return badRequest(`${as.kind} in version ${JSON.stringify(version)} cannot be handled as a ${as.kind}: ${why}`);
+  return badRequest(
+    `${as.kind} in version ${JSON.stringify(version)} cannot be handled as a ${as.kind}: ${why}`,
+  );
 }
 
 export function invalidPatch(body: unknown, why: string): StatusError {

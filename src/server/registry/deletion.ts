@@ -93,7 +93,8 @@ function planGrace(
   const requested = request.gracePeriodSeconds;
   const period = metadata.deletionGracePeriodSeconds as number | undefined;
   if (metadata.deletionTimestamp !== undefined) {
-    if (period === undefined) return 'none';
+    // Marked, but a crash came before it was removed: nobody else will do it.
+    if (period === undefined || period === 0) return 'none';
     // Only a shorter grace period may be asked for afterwards.
     if (requested !== undefined && requested < period) {
       const due = Date.parse(metadata.deletionTimestamp as string) - period * 1000 + requested * 1000;
@@ -193,9 +194,7 @@ export class Deleter {
     if (plan.do === 'mark') {
       const marked = plan.object as unknown as KubeObject;
       if (dryRun) return marked;
-      const marking = await this.commit([
-        { ...write, durability, object: marked, expected: head.revision },
-      ]);
+      const marking = await this.commit([{ ...write, durability, object: marked, expected: head.revision }]);
       if (!marking) return undefined;
       if (!plan.thenRemove) return marking.object;
       // Somebody may have changed it since; what is marked with no grace left goes all the same.

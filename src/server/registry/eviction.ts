@@ -50,6 +50,36 @@ export async function takeDisruption(
   }
 }
 
+/** Says on the pod why it goes; Jobs count such a pod apart. Nothing to do for a pod that is gone. */
+export async function markEvicted(
+  store: Store,
+  options: { namespace: string; name: string; now: number },
+): Promise<void> {
+  const key = objectKey(options.namespace, options.name);
+  for (;;) {
+    const head = store.head('pods', key);
+    if (!head || head.object.metadata.deletionTimestamp !== undefined) return;
+    const pod = head.object as unknown as JsonObject;
+    const status = objectAt(pod, 'status');
+    const conditions = listAt(status, 'conditions').filter(({ type }) => type !== 'DisruptionTarget');
+    conditions.push({
+      type: 'DisruptionTarget',
+      status: 'True',
+      lastProbeTime: null,
+      lastTransitionTime: timestamp(options.now),
+      reason: 'EvictionByEvictionAPI',
+      message: 'Eviction API: evicting',
+    });
+    const object = { ...pod, status: { ...status, conditions } } as unknown as KubeObject;
+    try {
+      await store.commit([{ bucket: 'pods', key, object, expected: head.revision, durability: 'coalesced' }]);
+      return;
+    } catch (error) {
+      if (!(error instanceof RevisionConflict)) throw error;
+    }
+  }
+}
+
 function needsNoBudget(pod: KubeObject): boolean {
   const phase = stringAt(objectAt(pod as unknown as JsonObject, 'status'), 'phase');
   return pod.metadata.deletionTimestamp !== undefined || ['Succeeded', 'Failed', 'Pending'].includes(phase);

@@ -40,10 +40,7 @@ export class LocalClient implements Client {
     return (await this.registry.get(this.context, this.target(type, namespace, name))) as T;
   }
 
-  async list<T extends KubeObject>(
-    type: ResourceType<T>,
-    options: ListOptions = {},
-  ): Promise<ObjectList<T>> {
+  async list<T extends KubeObject>(type: ResourceType<T>, options: ListOptions = {}): Promise<ObjectList<T>> {
     return this.listNow(type, options);
   }
 

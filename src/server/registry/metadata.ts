@@ -21,10 +21,11 @@ export function generateName(base: string, random: Random): string {
 
 /** Before an update: what a client left out or may not set stays as it was. */
 export function carryOver(next: JsonObject, old: JsonObject): void {
-  for (const field of ['uid', 'creationTimestamp', 'generateName', 'namespace']) {
+  for (const field of ['uid', 'generateName', 'namespace']) {
     if (next[field] === undefined && old[field] !== undefined) next[field] = old[field];
   }
   for (const field of [
+    'creationTimestamp',
     'generation',
     'deletionTimestamp',
     'deletionGracePeriodSeconds',

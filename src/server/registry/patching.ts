@@ -22,7 +22,9 @@ export function applyPatch(patch: Patch, view: JsonObject, struct: StructNode, c
       return strategic(view, mapOf(patch.body), struct);
     case 'apply':
       // Server-side apply needs managedFields for every writer; half of it would answer wrongly without a word.
-      throw unsupported('server-side apply (application/apply-patch+yaml) is not served yet; use client-side apply');
+      throw unsupported(
+        'server-side apply (application/apply-patch+yaml) is not served yet; use client-side apply',
+      );
   }
 }
 
@@ -35,7 +37,8 @@ function unsupported(why = 'the body of the request was in an unknown format'): 
 }
 
 function applyOperations(operations: readonly object[], view: JsonObject): JsonObject {
-  if (!Array.isArray(operations)) throw badRequest('error decoding patch: a JSON patch is a list of operations');
+  if (!Array.isArray(operations))
+    throw badRequest('error decoding patch: a JSON patch is a list of operations');
   if (operations.length > MOST_OPERATIONS) {
     throw new StatusError(
       'RequestEntityTooLarge',
@@ -72,7 +75,9 @@ function strategic(view: JsonObject, patch: JsonObject, struct: StructNode): Jso
 function mapOf(body: unknown): JsonObject {
   if (typeof body !== 'object' || body === null || Array.isArray(body)) {
     const got = Array.isArray(body) ? 'array' : body === null ? 'null' : typeof body;
-    throw badRequest(`error decoding patch: json: cannot unmarshal ${got} into Go value of type map[string]interface {}`);
+    throw badRequest(
+      `error decoding patch: json: cannot unmarshal ${got} into Go value of type map[string]interface {}`,
+    );
   }
   checkDepth(body as JsonObject);
   return body as JsonObject;
@@ -86,7 +91,8 @@ function checkDepth(value: Json): void {
     const next: Json[] = [];
     for (const item of level) {
       if (typeof item !== 'object' || item === null) continue;
-      for (const child of Object.values(item)) if (typeof child === 'object' && child !== null) next.push(child);
+      for (const child of Object.values(item))
+        if (typeof child === 'object' && child !== null) next.push(child);
     }
     level = next;
   }

@@ -38,7 +38,7 @@ export interface Projection {
   validate?(submitted: JsonObject): FieldError[];
   /** Rules about the change, instead of the whole object's. */
   validateChange?(next: JsonObject, old: JsonObject): FieldError[];
-  readonly durability?: Durability;
+  readonly durability?: (next: JsonObject, old: JsonObject) => Durability;
   /** The spec counts as unchanged whatever merge did (status writes keep the generation). */
   readonly keepsGeneration?: boolean;
 }
@@ -102,7 +102,9 @@ export class WritePipeline {
     const generates = stringAt(metadata, 'name') === '' && base !== '';
     if (generates) metadata.name = generateName(base, this.random);
     strategy.prepareForCreate?.(stored, now);
-    const allocation = this.allocators.get(served.bucket)?.allocate(stored, undefined, options.dryRun === true);
+    const allocation = this.allocators
+      .get(served.bucket)
+      ?.allocate(stored, undefined, options.dryRun === true);
     try {
       const errors = [
         ...validateMeta(metadata, {
@@ -270,9 +272,10 @@ export class WritePipeline {
     const key = objectKey(head.object.metadata.namespace, head.object.metadata.name ?? '');
     const object = next as unknown as KubeObject;
     const gone = isFinished(served.bucket, next);
+    const old = head.object as unknown as JsonObject;
     if (options.dryRun) return object;
     // A change that changes nothing is no write, unless what it would confirm is not yet published.
-    if (!gone && jsonEqual(next, head.object as unknown as JsonObject)) {
+    if (!gone && jsonEqual(next, old)) {
       if (this.store.get(served.bucket, key)?.revision === head.revision) return head.object;
     }
     try {
@@ -282,12 +285,14 @@ export class WritePipeline {
           key,
           object: gone ? undefined : object,
           expected: head.revision,
-          durability: gone ? 'durable' : (projection.durability ?? served.strategy.durability ?? 'durable'),
+          durability: gone
+            ? 'durable'
+            : (projection.durability?.(next, old) ?? served.strategy.durability ?? 'durable'),
         },
       ]);
       const result = stored as { object: KubeObject; revision: number };
       if (!gone) return result.object;
-      this.allocators.get(served.bucket)?.release(head.object as unknown as JsonObject);
+      this.allocators.get(served.bucket)?.release(old);
       return { ...object, metadata: { ...object.metadata, resourceVersion: String(result.revision) } };
     } catch (error) {
       if (error instanceof RevisionConflict) return undefined;
@@ -308,7 +313,12 @@ export class WritePipeline {
     return { operation, target, bucket: served.bucket, object, old, context, dryRun };
   }
 
-  private warn(served: Served, object: JsonObject, old: JsonObject | undefined, context: RequestContext): void {
+  private warn(
+    served: Served,
+    object: JsonObject,
+    old: JsonObject | undefined,
+    context: RequestContext,
+  ): void {
     for (const text of served.strategy.warnings?.(object, old) ?? []) context.warn(text);
   }
 }

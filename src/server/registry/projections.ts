@@ -24,13 +24,17 @@ export function projectionOf(
     case 'scale':
       return scale(schemas);
     case 'ephemeralcontainers':
-      return part(served, (next, submitted) => {
-        const given = objectAt(submitted, 'spec').ephemeralContainers;
-        const spec = { ...objectAt(next, 'spec') };
-        if (given === undefined) delete spec.ephemeralContainers;
-        else spec.ephemeralContainers = given;
-        next.spec = spec;
-      }, validateEphemeralUpdate);
+      return part(
+        served,
+        (next, submitted) => {
+          const given = objectAt(submitted, 'spec').ephemeralContainers;
+          const spec = { ...objectAt(next, 'spec') };
+          if (given === undefined) delete spec.ephemeralContainers;
+          else spec.ephemeralContainers = given;
+          next.spec = spec;
+        },
+        validateEphemeralUpdate,
+      );
     case 'resize':
       return part(served, resize, validateResize);
     case 'approval':
@@ -72,7 +76,10 @@ function whole(served: Served): Projection {
       const next = toStorage(served, submitted);
       next.metadata = { ...objectAt(next, 'metadata') };
       // Where there is a status subresource, the main resource cannot change the status.
-      if (served.stored.subresources.some(({ name }) => name === 'status') || strategy.prepareForStatusUpdate) {
+      if (
+        served.stored.subresources.some(({ name }) => name === 'status') ||
+        strategy.prepareForStatusUpdate
+      ) {
         if (old.status === undefined) delete next.status;
         else next.status = old.status;
       }
@@ -95,7 +102,10 @@ function status(served: Served): Projection {
       return next;
     },
     validateChange: (next, old) => strategy.validateStatusUpdate?.(next, old) ?? [],
-    durability: strategy.durability === 'volatile' ? 'volatile' : 'coalesced',
+    durability: (next, old) => {
+      if (strategy.durability === 'volatile') return 'volatile';
+      return strategy.isDecision?.(next, old) ? 'durable' : 'coalesced';
+    },
     keepsGeneration: true,
   };
 }
@@ -184,4 +194,3 @@ function selectorText(selector: JsonObject | undefined): string {
     selectorRequirements((isMap ? { matchLabels: selector } : selector) as LabelSelector),
   );
 }
-

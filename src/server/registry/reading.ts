@@ -69,7 +69,8 @@ export class Reader {
 
   get(target: Target, served: Served, options: ReadOptions): KubeObject {
     const asked = revisionOf(options.resourceVersion);
-    if (asked !== undefined && asked > this.store.revision) throw tooLargeRevision(asked, this.store.revision);
+    if (asked !== undefined && asked > this.store.revision)
+      throw tooLargeRevision(asked, this.store.revision);
     const stored = this.store.get(served.bucket, objectKey(target.namespace, target.name ?? ''));
     if (!stored) throw notFound(target.info, target.name ?? '');
     return toVersion(served, stored.object);
@@ -189,4 +190,3 @@ function decodeContinue(token: string): { revision: number; after: string } {
   }
   return { revision: rv, after: start.replace(/\u0000$/, '') };
 }
-

@@ -57,12 +57,20 @@ function validateReview(kind: string, review: JsonObject, namespace: string | un
   const path = asObject(spec.nonResourceAttributes);
   if (resource && path) {
     errors.push(
-      invalidValue('spec.nonResourceAttributes', path, 'cannot be specified in combination with resourceAttributes'),
+      invalidValue(
+        'spec.nonResourceAttributes',
+        path,
+        'cannot be specified in combination with resourceAttributes',
+      ),
     );
   }
   if (!resource && !path) {
     errors.push(
-      invalidValue('spec.resourceAttributes', null, 'exactly one of nonResourceAttributes or resourceAttributes must be specified'),
+      invalidValue(
+        'spec.resourceAttributes',
+        null,
+        'exactly one of nonResourceAttributes or resourceAttributes must be specified',
+      ),
     );
   }
   if (kind === 'SelfSubjectAccessReview') return errors;
@@ -75,7 +83,11 @@ function validateReview(kind: string, review: JsonObject, namespace: string | un
     }
     if (resource && stringAt(resource, 'namespace') !== namespace) {
       errors.push(
-        invalidValue('spec.resourceAttributes.namespace', resource.namespace ?? '', 'must match metadata.namespace'),
+        invalidValue(
+          'spec.resourceAttributes.namespace',
+          resource.namespace ?? '',
+          'must match metadata.namespace',
+        ),
       );
     }
   }

@@ -2,7 +2,12 @@
 import { badRequest } from '../../api/errors.ts';
 import { type FieldRequirement, parseFieldSelector } from '../../api/field-selectors.ts';
 import type { JsonObject, KubeObject } from '../../api/object.ts';
-import { type LabelMatcher, matchEverything, parseLabelSelector, SelectorError } from '../../api/selectors.ts';
+import {
+  type LabelMatcher,
+  matchEverything,
+  parseLabelSelector,
+  SelectorError,
+} from '../../api/selectors.ts';
 import { objectAt } from '../../api/validation.ts';
 import type { Target } from './port.ts';
 import type { Served } from './served.ts';
@@ -62,7 +67,10 @@ function compile(
   };
 }
 
-function fieldTest(served: Served, { field, value, negated }: FieldRequirement): (object: KubeObject) => boolean {
+function fieldTest(
+  served: Served,
+  { field, value, negated }: FieldRequirement,
+): (object: KubeObject) => boolean {
   const read = fieldReader(served, field);
   return (object) => (read(object) === value) !== negated;
 }
@@ -73,7 +81,8 @@ function fieldReader(served: Served, field: string): (object: KubeObject) => str
     return (object) => object.metadata.namespace ?? '';
   }
   const { selectableFields, fieldLabelError } = served.strategy;
-  const read = selectableFields && Object.hasOwn(selectableFields, field) ? selectableFields[field] : undefined;
+  const read =
+    selectableFields && Object.hasOwn(selectableFields, field) ? selectableFields[field] : undefined;
   if (read) return (object) => read(object as unknown as JsonObject);
   throw new SelectorError(
     fieldLabelError
@@ -102,4 +111,3 @@ export const flagAt =
   (path: string): ((object: JsonObject) => string) =>
   (object) =>
     fieldAt(path)(object) || 'false';
-

@@ -41,8 +41,11 @@ export class ServedResources {
     if (ready) return ready;
     const conversion = conversionOf(info);
     const stored = conversion
-      ? (this.catalogue.find(conversion.storage.group, conversion.storage.version, conversion.storage.resource) ??
-        info)
+      ? (this.catalogue.find(
+          conversion.storage.group,
+          conversion.storage.version,
+          conversion.storage.resource,
+        ) ?? info)
       : info;
     if (info.schema === undefined) throw new Error(`no schema for ${groupResource(info)}`);
     const served: Served = {

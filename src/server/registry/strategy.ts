@@ -28,6 +28,8 @@ export interface Strategy {
   warnings?(object: JsonObject, old: JsonObject | undefined): string[];
   /** For field selectors of custom conversions, whose error is worded differently. */
   readonly fieldLabelError?: (field: string) => string;
+  /** Warned about with every request for the type. */
+  readonly deprecation?: string;
   /** Fields that a field selector may name besides metadata.name and metadata.namespace, with their values. */
   readonly selectableFields?: Readonly<Record<string, (object: JsonObject) => string>>;
   /** Table cells of a row, in the order of data/table-columns.json; absent: name and age (and what the columns say). */
@@ -47,6 +49,11 @@ export interface Strategy {
   gracePeriod?(object: JsonObject, requested: number | undefined): number | undefined;
   /** A DELETE answers with the last state of the object instead of a Status. */
   readonly returnsDeleted?: boolean;
-  /** Durability of a write of the main resource (default durable). Status writes are always coalesced. */
+  /** Durability of a write of the main resource (default durable). Status writes are coalesced, but for isDecision. */
   readonly durability?: 'durable' | 'coalesced' | 'volatile';
+  /**
+   * Does this change of the status record what can be found nowhere else, once its controller has acted on it (a run that
+   * was started, a pod that was counted and let go)? Then it is durable: a crash must not make it happen again.
+   */
+  isDecision?(object: JsonObject, old: JsonObject): boolean;
 }

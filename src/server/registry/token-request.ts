@@ -1,5 +1,5 @@
 // serviceaccounts/token: a bound token for a service account.
-import { conflict, internalError, invalid, notFound, type FieldError } from '../../api/errors.ts';
+import { conflict, type FieldError, internalError, invalid, notFound } from '../../api/errors.ts';
 import { type JsonObject, type KubeObject, objectKey } from '../../api/object.ts';
 import { asObject, invalidValue, numberAt, objectAt, stringAt, stringsAt } from '../../api/validation.ts';
 import { timestamp } from '../../lib/clock.ts';
@@ -77,7 +77,11 @@ function findBound(
   const known = Object.hasOwn(BOUND_BUCKETS, type) ? BOUND_BUCKETS[type] : undefined;
   if (!known) {
     throw invalid({ group: 'authentication.k8s.io', kind: 'TokenRequest' }, '', [
-      invalidValue('spec.boundObjectRef', reference, `cannot bind token for serviceaccount to object of type ${type}`),
+      invalidValue(
+        'spec.boundObjectRef',
+        reference,
+        `cannot bind token for serviceaccount to object of type ${type}`,
+      ),
     ]);
   }
   const object = store.head(known.bucket, objectKey(known.namespaced ? namespace : undefined, name))?.object;

@@ -22,7 +22,8 @@ const started = async (): Promise<void> => {
   await clock.settle();
 };
 
-const containers = (name = 'web') => runtime.all.filter(({ labels }) => labels['io.kubernetes.container.name'] === name);
+const containers = (name = 'web') =>
+  runtime.all.filter(({ labels }) => labels['io.kubernetes.container.name'] === name);
 const running = (name = 'web') => containers(name).filter(({ state }) => state === 'running');
 const status = (uid = 'uid-a'): PodStatus => {
   const found = node.reporter.status(uid);
@@ -30,7 +31,8 @@ const status = (uid = 'uid-a'): PodStatus => {
   return found;
 };
 const condition = (type: string, uid = 'uid-a') => status(uid).conditions?.find((each) => each.type === type);
-const webPod = (name = 'a') => testPod(name, { containers: [{ name: 'web', image: 'web', imagePullPolicy: 'IfNotPresent' }] });
+const webPod = (name = 'a') =>
+  testPod(name, { containers: [{ name: 'web', image: 'web', imagePullPolicy: 'IfNotPresent' }] });
 const deleted = (pod: ReturnType<typeof testPod>, grace: number) => ({
   ...pod,
   metadata: { ...pod.metadata, deletionTimestamp: '2026-01-01T00:00:10Z', deletionGracePeriodSeconds: grace },
@@ -72,8 +74,14 @@ describe('a pod', () => {
       containerID: `docker://${containers()[0]?.id}`,
       state: { running: { startedAt: '2026-01-01T00:00:00Z' } },
     });
-    expect(node.reporter.events.map(({ reason, message, fieldPath }) => [reason, message, fieldPath])).toEqual([
-      ['Pulled', 'Container image "web" already present on machine and can be accessed by the pod', 'spec.containers{web}'],
+    expect(
+      node.reporter.events.map(({ reason, message, fieldPath }) => [reason, message, fieldPath]),
+    ).toEqual([
+      [
+        'Pulled',
+        'Container image "web" already present on machine and can be accessed by the pod',
+        'spec.containers{web}',
+      ],
       ['Created', 'Container created', 'spec.containers{web}'],
       ['Started', 'Container started', 'spec.containers{web}'],
     ]);
@@ -123,10 +131,16 @@ describe('a pod', () => {
     await started();
     const begins: number[] = [];
     let known = 0;
-    node.desired.set(testPod('a', { containers: [{ name: 'web', image: 'crash', imagePullPolicy: 'Never' }] }));
+    node.desired.set(
+      testPod('a', { containers: [{ name: 'web', image: 'crash', imagePullPolicy: 'Never' }] }),
+    );
     await clock.settle();
     for (let restart = 0; restart < 9; restart += 1) {
-      await clock.runUntil(() => running().length === 1 && (running()[0]?.startedAt ?? 0) > known, 400_000, 'a start');
+      await clock.runUntil(
+        () => running().length === 1 && (running()[0]?.startedAt ?? 0) > known,
+        400_000,
+        'a start',
+      );
       known = running()[0]?.startedAt ?? 0;
       begins.push(known);
       await clock.runUntil(() => running().length === 0, 1_000, 'the crash');
@@ -159,7 +173,9 @@ describe('a pod', () => {
   it('that has run for more than ten minutes is restarted at once again', async () => {
     runtime.images.set('crash', { exitAfterMs: 700_000, exitCode: 1 });
     await started();
-    node.desired.set(testPod('a', { containers: [{ name: 'web', image: 'crash', imagePullPolicy: 'Never' }] }));
+    node.desired.set(
+      testPod('a', { containers: [{ name: 'web', image: 'crash', imagePullPolicy: 'Never' }] }),
+    );
     await clock.settle();
     for (let round = 1; round <= 3; round += 1) {
       await clock.advance(700_001);
@@ -172,22 +188,30 @@ describe('a pod', () => {
     ['Never', 0, 'Succeeded', 1],
     ['Never', 2, 'Failed', 1],
     ['OnFailure', 0, 'Succeeded', 1],
-  ] as const)('with restartPolicy %s that exits with %i ends as %s', async (restartPolicy, exitCode, phase) => {
-    runtime.images.set('job', { exitAfterMs: 1_000, exitCode });
-    await started();
-    node.desired.set(testPod('a', { restartPolicy, containers: [{ name: 'web', image: 'job', imagePullPolicy: 'Never' }] }));
-    await clock.advance(1_500);
-    expect(status().phase).toBe(phase);
-    expect(condition('Ready')).toMatchObject({
-      status: 'False',
-      reason: phase === 'Succeeded' ? 'PodCompleted' : 'PodFailed',
-    });
-    // Sandbox, address and volumes are given back; the container stays for its log.
-    expect(containers('POD')).toHaveLength(0);
-    expect(node.network.attached.size).toBe(0);
-    expect(containers()).toHaveLength(1);
-    expect(status().podIP).toBe('10.42.0.2');
-  });
+  ] as const)(
+    'with restartPolicy %s that exits with %i ends as %s',
+    async (restartPolicy, exitCode, phase) => {
+      runtime.images.set('job', { exitAfterMs: 1_000, exitCode });
+      await started();
+      node.desired.set(
+        testPod('a', {
+          restartPolicy,
+          containers: [{ name: 'web', image: 'job', imagePullPolicy: 'Never' }],
+        }),
+      );
+      await clock.advance(1_500);
+      expect(status().phase).toBe(phase);
+      expect(condition('Ready')).toMatchObject({
+        status: 'False',
+        reason: phase === 'Succeeded' ? 'PodCompleted' : 'PodFailed',
+      });
+      // Sandbox, address and volumes are given back; the container stays for its log.
+      expect(containers('POD')).toHaveLength(0);
+      expect(node.network.attached.size).toBe(0);
+      expect(containers()).toHaveLength(1);
+      expect(status().podIP).toBe('10.42.0.2');
+    },
+  );
 
   it('is ended with its grace period, and reported gone when nothing is left', async () => {
     runtime.images.set('slow', { ignoresSigterm: true });
@@ -208,7 +232,9 @@ describe('a pod', () => {
     expect(node.network.attached.size).toBe(0);
     expect(node.volumes.prepared.size).toBe(0);
     expect(node.files.links.size).toBe(0);
-    expect(node.reporter.events.find(({ reason }) => reason === 'Killing')?.message).toBe('Stopping container web');
+    expect(node.reporter.events.find(({ reason }) => reason === 'Killing')?.message).toBe(
+      'Stopping container web',
+    );
   });
 
   it('is ended sooner when it is deleted again with a shorter period', async () => {
@@ -353,7 +379,9 @@ describe('init containers and sidecars', () => {
     await clock.advance(1_000);
     expect(running()).toHaveLength(1);
     expect(status().phase).toBe('Running');
-    expect(status().initContainerStatuses?.map(({ ready, state }) => [ready, state?.terminated?.reason])).toEqual([
+    expect(
+      status().initContainerStatuses?.map(({ ready, state }) => [ready, state?.terminated?.reason]),
+    ).toEqual([
       [true, 'Completed'],
       [true, 'Completed'],
     ]);
@@ -426,12 +454,16 @@ describe('images', () => {
     expect(events).toContain(`Failed: Failed to pull image "far:1": ${failure.message}`);
     expect(events).toContain('Failed: Error: ErrImagePull');
     expect(events).toContain('BackOff: Back-off pulling image "far:1"');
-    expect(events.some((each) => each.startsWith('Pulled: Successfully pulled image "far:1" in '))).toBe(true);
+    expect(events.some((each) => each.startsWith('Pulled: Successfully pulled image "far:1" in '))).toBe(
+      true,
+    );
   });
 
   it('are never pulled by policy Never, and a name that is none is refused', async () => {
     await started();
-    node.desired.set(testPod('a', { containers: [{ name: 'web', image: 'nope', imagePullPolicy: 'Never' }] }));
+    node.desired.set(
+      testPod('a', { containers: [{ name: 'web', image: 'nope', imagePullPolicy: 'Never' }] }),
+    );
     node.desired.set(testPod('b', { containers: [{ name: 'web', image: 'No/Such' }] }));
     runtime.images.set('nope', { present: false });
     await clock.settle();
@@ -443,7 +475,8 @@ describe('images', () => {
   it('wanted by many pods are pulled once', async () => {
     runtime.images.set('far:1', { present: false, pullMs: 5_000 });
     await started();
-    for (const name of ['a', 'b', 'c']) node.desired.set(testPod(name, { containers: [{ name: 'web', image: 'far:1' }] }));
+    for (const name of ['a', 'b', 'c'])
+      node.desired.set(testPod(name, { containers: [{ name: 'web', image: 'far:1' }] }));
     await clock.advance(6_000);
     expect(running()).toHaveLength(3);
     expect(runtime.calls.filter((call) => call === 'pull far:1')).toHaveLength(1);
@@ -506,7 +539,9 @@ describe('what is missing or wrong', () => {
       state: { waiting: { reason: 'CrashLoopBackOff' } },
       lastState: { terminated: { reason: 'ContainerCannotRun', exitCode: 127 } },
     });
-    const reasons = node.reporter.statuses.get('uid-a')?.map((each) => each.containerStatuses?.[0]?.state?.waiting?.reason);
+    const reasons = node.reporter.statuses
+      .get('uid-a')
+      ?.map((each) => each.containerStatuses?.[0]?.state?.waiting?.reason);
     expect(reasons).toContain('RunContainerError');
   });
 
@@ -528,16 +563,24 @@ describe('what is missing or wrong', () => {
     runtime.images.set('hog', { exitAfterMs: 100, exitCode: 137, oomKilled: true });
     await started();
     node.desired.set(
-      testPod('a', { restartPolicy: 'Never', containers: [{ name: 'web', image: 'hog', imagePullPolicy: 'Never' }] }),
+      testPod('a', {
+        restartPolicy: 'Never',
+        containers: [{ name: 'web', image: 'hog', imagePullPolicy: 'Never' }],
+      }),
     );
     await clock.advance(1_000);
-    expect(status().containerStatuses?.[0]?.state?.terminated).toMatchObject({ reason: 'OOMKilled', exitCode: 137 });
+    expect(status().containerStatuses?.[0]?.state?.terminated).toMatchObject({
+      reason: 'OOMKilled',
+      exitCode: 137,
+    });
   });
 
   it('a Docker call that hangs on one container holds up only its pod', async () => {
     runtime.images.set('stuck', { startHangs: true });
     await started();
-    node.desired.set(testPod('a', { containers: [{ name: 'web', image: 'stuck', imagePullPolicy: 'Never' }] }));
+    node.desired.set(
+      testPod('a', { containers: [{ name: 'web', image: 'stuck', imagePullPolicy: 'Never' }] }),
+    );
     node.desired.set(webPod('b'));
     await clock.settle();
     expect(status('uid-b').phase).toBe('Running');
@@ -555,13 +598,19 @@ describe('the agent', () => {
     await node.manager.stop();
     runtime.calls.length = 0;
     const pod = { ...webPod(), status: status() };
-    const next = fakeNode({ clock, runtime, network: node.network, volumes: node.volumes, files: node.files });
+    const next = fakeNode({
+      clock,
+      runtime,
+      network: node.network,
+      volumes: node.volumes,
+      files: node.files,
+    });
     next.desired.set(pod);
     await next.manager.start();
     await clock.advance(1_000);
     expect(runtime.calls.filter((call) => /^(create|start|stop|remove)/.test(call))).toEqual([]);
-    // Nothing has changed, so there is nothing to report.
-    expect(next.reporter.statuses.get('uid-a') ?? []).toEqual([]);
+    // Nothing has changed; it is told once, for the report of before may never have arrived.
+    expect(next.reporter.statuses.get('uid-a')).toEqual([pod.status]);
     runtime.kill(running()[0]?.id ?? '');
     await clock.advance(15_000);
     expect(next.reporter.status('uid-a')?.containerStatuses?.[0]?.restartCount).toBe(2);
@@ -573,7 +622,13 @@ describe('the agent', () => {
     await clock.settle();
     await node.manager.stop();
     runtime.addForeign('somebody-elses');
-    const next = fakeNode({ clock, runtime, network: node.network, volumes: node.volumes, files: node.files });
+    const next = fakeNode({
+      clock,
+      runtime,
+      network: node.network,
+      volumes: node.volumes,
+      files: node.files,
+    });
     next.desired.complete = false;
     await next.manager.start();
     await clock.advance(60_000);
@@ -679,7 +734,12 @@ describe('probes', () => {
             name: 'web',
             image: 'probed',
             imagePullPolicy: 'Never',
-            livenessProbe: { exec: { command: ['check'] }, periodSeconds: 10, failureThreshold: 3, timeoutSeconds: 1 },
+            livenessProbe: {
+              exec: { command: ['check'] },
+              periodSeconds: 10,
+              failureThreshold: 3,
+              timeoutSeconds: 1,
+            },
           },
         ],
       }),

@@ -31,7 +31,9 @@ async function pod(
     metadata: { name, labels: options.labels ?? { app: 'web' } },
     spec: {
       ...(options.node ? { nodeName: options.node } : {}),
-      containers: [{ name: 'web', ports: [{ name: 'http', containerPort: options.port ?? 8080 }] }],
+      containers: [
+        { name: 'web', image: 'web', ports: [{ name: 'http', containerPort: options.port ?? 8080 }] },
+      ],
     },
   });
   await plane.settle();
@@ -43,7 +45,7 @@ describe('endpoints of a Service', () => {
   const state = (name: string) => endpoints().find(({ targetRef }) => targetRef?.name === name)?.conditions;
 
   async function service(spec: object = {}): Promise<void> {
-    plane = new ControlPlane();
+    plane = await ControlPlane.open();
     await plane.start(endpointsController);
     await plane.client.create(SERVICES, 'default', {
       metadata: { name: 'web', labels: { team: 'a' } },
@@ -133,7 +135,7 @@ describe('endpoints of a Service', () => {
 
 describe('a namespace', () => {
   it('has its default ServiceAccount and the CA, and gets them back', async () => {
-    plane = new ControlPlane();
+    plane = await ControlPlane.open();
     await plane.start(serviceAccountController);
     await plane.client.create(NAMESPACES, undefined, { metadata: { name: 'shop' } });
     await plane.settle();
@@ -155,7 +157,7 @@ describe('a namespace', () => {
 
 describe('pod networks', () => {
   it('are given to nodes one by one, and again when free', async () => {
-    plane = new ControlPlane();
+    plane = await ControlPlane.open();
     await plane.start(nodeIpamController);
     await Promise.all(['a', 'b', 'c'].map((name) => plane.node(name)));
     await plane.settle();
@@ -179,7 +181,7 @@ describe('pod networks', () => {
 
 describe('pod garbage collection', () => {
   it('gives up pods of a node that is gone, not of one that comes back', async () => {
-    plane = new ControlPlane();
+    plane = await ControlPlane.open();
     await plane.start((context) => podGcController(context));
     await plane.node('a');
     await plane.node('b');
@@ -194,7 +196,7 @@ describe('pod garbage collection', () => {
   });
 
   it('keeps only so many ended pods, the youngest', async () => {
-    plane = new ControlPlane();
+    plane = await ControlPlane.open();
     await plane.start((context) => podGcController(context, 2));
     await plane.node('board');
     for (const name of ['one', 'two', 'three', 'four']) {
@@ -203,20 +205,28 @@ describe('pod garbage collection', () => {
       if (live) await plane.kubelet.finish(live, 0);
       await plane.clock.advance(1000);
     }
-    expect(plane.client.all(PODS).map(({ metadata }) => metadata.name)).toEqual(['three', 'four']);
+    expect(
+      plane.client
+        .all(PODS)
+        .map(({ metadata }) => metadata.name)
+        .sort(),
+    ).toEqual(['four', 'three']);
   });
 });
 
 describe('a disruption budget', () => {
   it('allows what its controller can spare', async () => {
-    plane = new ControlPlane();
+    plane = await ControlPlane.open();
     await plane.start(disruptionController, replicaSetController);
     await plane.client.create(REPLICA_SETS, 'default', {
       metadata: { name: 'web' },
       spec: {
         replicas: 4,
         selector: { matchLabels: { app: 'web' } },
-        template: { metadata: { labels: { app: 'web' } }, spec: { containers: [{ name: 'web' }] } },
+        template: {
+          metadata: { labels: { app: 'web' } },
+          spec: { containers: [{ name: 'web', image: 'web' }] },
+        },
       },
     });
     const budget = (name: string, spec: object) =>

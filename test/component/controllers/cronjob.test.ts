@@ -10,7 +10,7 @@ let plane: ControlPlane;
 let started: string[];
 
 beforeEach(async () => {
-  plane = new ControlPlane();
+  plane = await ControlPlane.open();
   started = [];
   plane.client.follow(
     JOBS,

@@ -8,7 +8,7 @@ import { ControlPlane } from '../../support/control-plane.ts';
 let plane: ControlPlane;
 
 beforeEach(async () => {
-  plane = new ControlPlane();
+  plane = await ControlPlane.open();
   plane.kubelet.binding = false;
   await plane.start(
     daemonSetController,

@@ -8,7 +8,7 @@ import { ControlPlane } from '../../support/control-plane.ts';
 let plane: ControlPlane;
 
 beforeEach(async () => {
-  plane = new ControlPlane();
+  plane = await ControlPlane.open();
   await plane.start(deploymentController, replicaSetController);
 });
 afterEach(() => plane.stop());
@@ -215,14 +215,17 @@ describe('a Deployment', () => {
   it('adopts matching pods without an owner and releases those that stop matching', async () => {
     await plane.client.create(PODS, 'default', {
       metadata: { name: 'stray', labels: { app: 'solo' } },
-      spec: { containers: [{ name: 'web' }] },
+      spec: { containers: [{ name: 'web', image: 'web' }] },
     });
     await plane.client.create(REPLICA_SETS, 'default', {
       metadata: { name: 'solo' },
       spec: {
         replicas: 1,
         selector: { matchLabels: { app: 'solo' } },
-        template: { metadata: { labels: { app: 'solo' } }, spec: { containers: [{ name: 'web' }] } },
+        template: {
+          metadata: { labels: { app: 'solo' } },
+          spec: { containers: [{ name: 'web', image: 'web' }] },
+        },
       },
     });
     await plane.settle();

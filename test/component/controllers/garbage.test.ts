@@ -1,6 +1,14 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { Catalogue, type ResourceInfo } from '../../../src/api/catalogue.ts';
-import { CONFIG_MAPS, DEPLOYMENTS, NAMESPACES, PODS, REPLICA_SETS, SECRETS } from '../../../src/api/kinds.ts';
+import {
+  CONFIG_MAPS,
+  DEPLOYMENTS,
+  NAMESPACES,
+  PODS,
+  REPLICA_SETS,
+  SECRETS,
+  SERVICE_ACCOUNTS,
+} from '../../../src/api/kinds.ts';
 import type { KubeObject } from '../../../src/api/object.ts';
 import type { ResourceType } from '../../../src/api/resource.ts';
 import { GarbageCollector } from '../../../src/server/controllers/garbage/collector.ts';
@@ -21,8 +29,16 @@ const info = (type: ResourceType<never>): ResourceInfo => ({
 let plane: ControlPlane;
 
 beforeEach(async () => {
-  const types = [CONFIG_MAPS, DEPLOYMENTS, NAMESPACES, PODS, REPLICA_SETS, SECRETS] as ResourceType<never>[];
-  plane = new ControlPlane({ catalogue: new Catalogue(types.map(info)) });
+  const types = [
+    CONFIG_MAPS,
+    DEPLOYMENTS,
+    NAMESPACES,
+    PODS,
+    REPLICA_SETS,
+    SECRETS,
+    SERVICE_ACCOUNTS,
+  ] as ResourceType<never>[];
+  plane = await ControlPlane.open({ catalogue: new Catalogue(types.map(info)) });
   await plane.start(namespaceController, (context) => new GarbageCollector(context));
 });
 afterEach(() => plane.stop());
@@ -48,7 +64,10 @@ async function configMap(
   return map;
 }
 const names = (): (string | undefined)[] =>
-  plane.client.all(CONFIG_MAPS).map(({ metadata }) => metadata.name);
+  plane.client
+    .all(CONFIG_MAPS)
+    .map(({ metadata }) => metadata.name)
+    .sort();
 const remove = async (
   name: string,
   propagationPolicy?: 'Foreground' | 'Background' | 'Orphan',
@@ -84,7 +103,7 @@ describe('garbage collection', () => {
       body: { metadata: { uid: child.metadata.uid, finalizers: ['test/hold'] } },
     });
     await remove('owner', 'Foreground');
-    expect(names()).toEqual(['owner', 'child']);
+    expect(names()).toEqual(['child', 'owner']);
     expect(plane.client.peek(CONFIG_MAPS, 'default', 'child')?.metadata.deletionTimestamp).toBeDefined();
     await plane.client.patch(CONFIG_MAPS, 'default', 'child', {
       type: 'merge',
@@ -145,9 +164,13 @@ describe('deleting a namespace', () => {
 
   it('empties it, waits for what is held, says so, and lets it go', async () => {
     await plane.client.create(NAMESPACES, undefined, { metadata: { name: 'shop' } });
+    await plane.client.create(SERVICE_ACCOUNTS, 'shop', { metadata: { name: 'default' } });
     await plane.client.create(SECRETS, 'shop', { metadata: { name: 'key' } });
     await plane.client.create(CONFIG_MAPS, 'shop', { metadata: { name: 'held', finalizers: ['test/hold'] } });
-    await plane.client.create(PODS, 'shop', { metadata: { name: 'pod' }, spec: { containers: [] } });
+    await plane.client.create(PODS, 'shop', {
+      metadata: { name: 'pod' },
+      spec: { containers: [{ name: 'main', image: 'main' }] },
+    });
     await plane.client.create(CONFIG_MAPS, 'default', { metadata: { name: 'elsewhere' } });
     await plane.settle();
     await plane.client.delete(NAMESPACES, undefined, 'shop');

@@ -8,7 +8,7 @@ let plane: ControlPlane;
 let history: string[];
 
 beforeEach(async () => {
-  plane = new ControlPlane();
+  plane = await ControlPlane.open();
   history = [];
   plane.client.follow(
     PODS,
@@ -138,9 +138,10 @@ describe('a StatefulSet', () => {
       'data-db-0',
       'data-db-1',
     ]);
-    expect(plane.client.peek(PODS, 'default', 'db-1')?.spec?.volumes).toEqual([
-      { name: 'data', persistentVolumeClaim: { claimName: 'data-db-1', readOnly: false } },
-    ]);
+    expect(plane.client.peek(PODS, 'default', 'db-1')?.spec?.volumes?.[0]).toEqual({
+      name: 'data',
+      persistentVolumeClaim: { claimName: 'data-db-1', readOnly: false },
+    });
     await change({ replicas: 0 });
     await plane.settle();
     expect(plane.client.all(PERSISTENT_VOLUME_CLAIMS)).toHaveLength(2);

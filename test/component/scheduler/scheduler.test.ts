@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { conflict } from '../../../src/api/errors.ts';
-import { NODES, PODS } from '../../../src/api/kinds.ts';
+import { NODES, PODS, PRIORITY_CLASSES } from '../../../src/api/kinds.ts';
 import type { Pod } from '../../../src/api/types/core-v1.ts';
 import { Scheduler } from '../../../src/scheduler/scheduler.ts';
 import { ControlPlane } from '../../support/control-plane.ts';
@@ -9,7 +9,7 @@ let plane: ControlPlane;
 let attempts: string[];
 
 beforeEach(async () => {
-  plane = new ControlPlane();
+  plane = await ControlPlane.open();
   plane.kubelet.binding = false;
   attempts = [];
   plane.client.intercept(({ subresource, name }) => {
@@ -24,9 +24,21 @@ async function pod(
   spec: Partial<NonNullable<Pod['spec']>> & { cpu?: string } = {},
 ): Promise<void> {
   const { cpu, ...rest } = spec;
+  const { priority } = spec;
+  if (priority !== undefined) {
+    // The API takes a priority only from its class.
+    const name = `p${priority}`;
+    rest.priorityClassName = name;
+    if (!plane.client.peek(PRIORITY_CLASSES, undefined, name)) {
+      await plane.client.create(PRIORITY_CLASSES, undefined, { metadata: { name }, value: priority });
+    }
+  }
   await plane.client.create(PODS, 'default', {
     metadata: { name },
-    spec: { containers: [{ name: 'main', ...(cpu ? { resources: { requests: { cpu } } } : {}) }], ...rest },
+    spec: {
+      containers: [{ name: 'main', image: 'main', ...(cpu ? { resources: { requests: { cpu } } } : {}) }],
+      ...rest,
+    },
   });
 }
 const get = (name: string) => plane.client.peek(PODS, 'default', name);
@@ -62,11 +74,8 @@ describe('the scheduler', () => {
     expect(failures()).toBe(1);
     await plane.clock.advance(3_600_000);
     expect(failures()).toBe(1);
-    await plane.client.create(NODES, undefined, {
-      metadata: { name: 'large' },
-      status: { allocatable: { cpu: '16', memory: '8Gi', pods: '110' } },
-    });
-    await plane.settle();
+    await plane.node('large', { allocatable: { cpu: '16' } });
+    await plane.clock.advance(10_000);
     expect(get('big')?.spec?.nodeName).toBe('large');
   });
 
@@ -111,7 +120,7 @@ describe('the scheduler', () => {
     await pod('middle', { priority: 50 });
     await plane.clock.advance(20_000);
     await plane.node('a');
-    await plane.settle();
+    await plane.clock.advance(10_000);
     expect(attempts).toEqual(['high', 'middle', 'low']);
   });
 

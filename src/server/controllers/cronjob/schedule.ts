@@ -136,7 +136,8 @@ function normalField(field: string, index: number): string {
       }
       const [first, last = first] = range.split('-').map(numberOf);
       if (first === undefined || last === undefined) return step === undefined ? '*' : `*/${step}`;
-      if (first < least) throw new ScheduleError(`beginning of range (${first}) below minimum (${least}): ${part}`);
+      if (first < least)
+        throw new ScheduleError(`beginning of range (${first}) below minimum (${least}): ${part}`);
       if (last > most) throw new ScheduleError(`end of range (${last}) above maximum (${most}): ${part}`);
       if (first > last) {
         throw new ScheduleError(`beginning of range (${first}) beyond end of range (${last}): ${part}`);

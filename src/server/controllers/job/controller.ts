@@ -87,7 +87,8 @@ export function jobController(context: ControllerContext): Controller {
       }
       const { namespace, name } = splitKey(key);
       const job = jobs.get(namespace, name);
-      if (!job?.spec || !ours(job)) return undefined;
+      // Without a selector no pod would ever be found again, and pods would be made without end.
+      if (!job?.spec?.selector || !ours(job)) return undefined;
       if (isFinished(job) || job.metadata.deletionTimestamp !== undefined) {
         await releaseAll(
           controlledBy(pods, job.metadata.uid ?? '').filter((pod) => isFinished(job) || endsWith(pod)),

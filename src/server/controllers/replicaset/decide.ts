@@ -1,7 +1,7 @@
 import type { ReplicaSetCondition, ReplicaSetStatus } from '../../../api/types/apps-v1.ts';
 import type { Pod } from '../../../api/types/core-v1.ts';
 import { sameJson } from '../../../lib/equal.ts';
-import { withCondition, withoutCondition } from '../shared/conditions.ts';
+import { findCondition, withCondition, withoutCondition } from '../shared/conditions.ts';
 import { isActive, isAvailable, isReady, isTerminating, rankForDeletion } from '../shared/pods.ts';
 
 /** Never more pods at once, in either direction: the rest follows when these are seen. */
@@ -56,13 +56,14 @@ export function replicaStatus(input: {
     ready += 1;
     if (isAvailable(pod, input.minReadySeconds, input.now)) available += 1;
   }
-  const conditions: ReplicaSetCondition[] = input.failure
-    ? withCondition(
-        input.current?.conditions,
-        { type: 'ReplicaFailure', status: 'True', ...input.failure },
-        input.timestamp,
-      )
-    : withoutCondition(input.current?.conditions, 'ReplicaFailure');
+  // The first failure's message stays: it may hold a generated name, and a status that changes with every attempt would
+  // make its own next attempt at once.
+  let conditions: ReplicaSetCondition[] = input.current?.conditions ?? [];
+  if (!input.failure) conditions = withoutCondition(conditions, 'ReplicaFailure');
+  else if (!findCondition(conditions, 'ReplicaFailure')) {
+    const failed = { type: 'ReplicaFailure', status: 'True', ...input.failure };
+    conditions = withCondition(conditions, failed, input.timestamp);
+  }
   return {
     replicas: active.length,
     ...(fullyLabeled > 0 ? { fullyLabeledReplicas: fullyLabeled } : {}),

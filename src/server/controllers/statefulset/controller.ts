@@ -128,7 +128,8 @@ export function statefulSetController(context: ControllerContext): Controller {
     reconcile: async (key) => {
       const { namespace, name } = splitKey(key);
       const set = sets.get(namespace, name);
-      if (!set?.spec) return undefined;
+      // What the garbage collector takes away is not made again.
+      if (!set?.spec || set.metadata.deletionTimestamp !== undefined) return undefined;
       const options = { client, owner: set, ownerType: STATEFUL_SETS };
       const owned = await claim({ ...options, informer: revisions, matches: (one) => selected(set, one) });
       const step = decideRevision(set, set.spec.template, owned, set.status?.collisionCount, HASH_LABEL);

@@ -1,7 +1,7 @@
 // Where pods may run: affinity, tolerations, topology spread.
 import type { FieldError } from '../../../api/errors.ts';
-import type { JsonObject } from '../../../api/object.ts';
 import { dnsLabel, labelValue, qualifiedName } from '../../../api/names.ts';
+import type { JsonObject } from '../../../api/object.ts';
 import {
   asObject,
   checkChoice,
@@ -148,9 +148,7 @@ export function validateTopologySpread(constraints: JsonObject[], field: string)
     else errors.push(...checkName(`${path}.topologyKey`, key, qualifiedName));
     const policy = stringAt(constraint, 'whenUnsatisfiable');
     if (policy !== 'DoNotSchedule' && policy !== 'ScheduleAnyway') {
-      errors.push(
-        notSupported(`${path}.whenUnsatisfiable`, policy, ['DoNotSchedule', 'ScheduleAnyway']),
-      );
+      errors.push(notSupported(`${path}.whenUnsatisfiable`, policy, ['DoNotSchedule', 'ScheduleAnyway']));
     }
     const pair = `{${key}, ${policy}}`;
     if (seen.has(pair)) errors.push(duplicate(`${path}.{topologyKey, whenUnsatisfiable}`, pair));

@@ -1,7 +1,7 @@
 // Namespaces and Nodes.
 import type { FieldError } from '../../../api/errors.ts';
-import type { JsonObject } from '../../../api/object.ts';
 import { qualifiedName } from '../../../api/names.ts';
+import type { JsonObject } from '../../../api/object.ts';
 import {
   checkName,
   ensureObject,
@@ -48,7 +48,11 @@ export const namespaceStrategy: Strategy = {
       const errors = checkName(path, finalizer, qualifiedName);
       if (!finalizer.includes('/') && finalizer !== 'kubernetes') {
         errors.push(
-          invalidValue(path, finalizer, 'name is neither a standard finalizer name nor is it fully qualified'),
+          invalidValue(
+            path,
+            finalizer,
+            'name is neither a standard finalizer name nor is it fully qualified',
+          ),
         );
       }
       return errors;

@@ -1,8 +1,9 @@
 // ConfigMaps, Secrets and ServiceAccounts.
 import type { FieldError } from '../../../api/errors.ts';
-import type { JsonObject } from '../../../api/object.ts';
 import { configMapKey } from '../../../api/names.ts';
+import type { JsonObject } from '../../../api/object.ts';
 import { jsonEqual } from '../../../api/patch-json.ts';
+import { setKey } from '../../../api/schema-decode.ts';
 import {
   checkName,
   forbiddenField,
@@ -14,7 +15,6 @@ import {
   tooLong,
 } from '../../../api/validation.ts';
 import { checkImmutable } from '../../../api/validation-meta.ts';
-import { setKey } from '../../../api/schema-decode.ts';
 import { fieldsAt } from '../selection.ts';
 import type { Strategy } from '../strategy.ts';
 import { ageCell, nameCell } from './cells.ts';
@@ -35,11 +35,7 @@ function count(map: JsonObject): number {
 }
 
 /** Once `immutable` is set, neither it nor the data may change. */
-function validateImmutable(
-  object: JsonObject,
-  old: JsonObject,
-  fields: readonly string[],
-): FieldError[] {
+function validateImmutable(object: JsonObject, old: JsonObject, fields: readonly string[]): FieldError[] {
   if (old.immutable !== true) return [];
   const errors: FieldError[] = [];
   const why = 'field is immutable when `immutable` is set';
@@ -104,7 +100,9 @@ export const secretStrategy: Strategy = {
   ],
   warnings: (secret) => {
     if (secret.type !== 'kubernetes.io/tls') return [];
-    const certificate = Buffer.from(stringAt(objectAt(secret, 'data'), 'tls.crt'), 'base64').toString('latin1');
+    const certificate = Buffer.from(stringAt(objectAt(secret, 'data'), 'tls.crt'), 'base64').toString(
+      'latin1',
+    );
     return /-----BEGIN [A-Z ]+-----/.test(certificate)
       ? []
       : ['tls: failed to find any PEM data in certificate input'];

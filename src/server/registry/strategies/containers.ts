@@ -1,6 +1,5 @@
 // Containers of all three sorts: defaults and rules.
 import type { FieldError } from '../../../api/errors.ts';
-import type { JsonObject } from '../../../api/object.ts';
 import {
   configMapKey,
   dnsLabel,
@@ -10,6 +9,7 @@ import {
   portNumber,
   qualifiedName,
 } from '../../../api/names.ts';
+import type { JsonObject } from '../../../api/object.ts';
 import {
   asObject,
   checkChoice,
@@ -33,7 +33,7 @@ import { validateContainerSecurity } from './security-context.ts';
 
 export const PULL_POLICIES = ['Always', 'IfNotPresent', 'Never'];
 const PROTOCOLS = ['SCTP', 'TCP', 'UDP'];
-const MESSAGE_POLICIES = ['FallbackToLogsOnError', 'File'];
+const MESSAGE_POLICIES = ['File', 'FallbackToLogsOnError'];
 
 /** What validation of containers needs to know of their pod. */
 export interface PodFacts {
@@ -142,7 +142,8 @@ export function validateEphemeralContainers(spec: JsonObject, field: string): Fi
     if (names.has(name) || regular.has(name)) errors.push(duplicate(`${path}.name`, name));
     names.add(name);
     const target = stringAt(container, 'targetContainerName');
-    if (target !== '' && !regular.has(target)) errors.push(fieldNotFound(`${path}.targetContainerName`, target));
+    if (target !== '' && !regular.has(target))
+      errors.push(fieldNotFound(`${path}.targetContainerName`, target));
     for (const part of [
       'ports',
       'livenessProbe',
@@ -176,9 +177,6 @@ function validateContainer(container: JsonObject, path: string, pod: PodFacts): 
   else errors.push(...checkName(`${path}.name`, name, dnsLabel));
   const image = stringAt(container, 'image');
   if (image === '') errors.push(required(`${path}.image`));
-  else if (image.trim() !== image) {
-    errors.push(invalidValue(`${path}.image`, image, 'must not have leading or trailing whitespace'));
-  }
   if (isUnset(container.terminationMessagePolicy)) {
     errors.push(required(`${path}.terminationMessagePolicy`));
   } else {
@@ -203,10 +201,15 @@ function validateContainer(container: JsonObject, path: string, pod: PodFacts): 
   listAt(container, 'resizePolicy').forEach((policy, index) => {
     const at = `${path}.resizePolicy[${index}]`;
     errors.push(...checkChoice(`${at}.resourceName`, policy.resourceName, ['cpu', 'memory']));
-    errors.push(...checkChoice(`${at}.restartPolicy`, policy.restartPolicy, ['NotRequired', 'RestartContainer']));
+    errors.push(
+      ...checkChoice(`${at}.restartPolicy`, policy.restartPolicy, ['NotRequired', 'RestartContainer']),
+    );
   });
   const security = asObject(container.securityContext);
   if (security) errors.push(...validateContainerSecurity(security, `${path}.securityContext`));
+  if (image.trim() !== image) {
+    errors.push(invalidValue(`${path}.image`, image, 'must not have leading or trailing whitespace'));
+  }
   return errors;
 }
 
@@ -282,8 +285,7 @@ const FIELD_PATHS = [
   'status.podIP',
   'status.podIPs',
 ];
-const RESOURCE_FIELDS =
-  /^(limits|requests)\.(cpu|memory|ephemeral-storage|hugepages-.+)$/;
+const RESOURCE_FIELDS = /^(limits|requests)\.(cpu|memory|ephemeral-storage|hugepages-.+)$/;
 
 function validateEnv(container: JsonObject, field: string): FieldError[] {
   const errors: FieldError[] = [];
@@ -349,7 +351,13 @@ export function validateFieldRef(
     return [...errors, ...checkName(path, wanted, qualifiedName)];
   }
   if (supported.includes(fieldPath)) return errors;
-  const known = [...FIELD_PATHS, 'metadata.labels', 'metadata.annotations', 'spec.restartPolicy', 'status.phase'];
+  const known = [
+    ...FIELD_PATHS,
+    'metadata.labels',
+    'metadata.annotations',
+    'spec.restartPolicy',
+    'status.phase',
+  ];
   if (!known.includes(fieldPath)) {
     errors.push(
       invalidValue(
@@ -443,11 +451,7 @@ function validateMounts(
     }
     const propagation = mount.mountPropagation;
     errors.push(
-      ...checkChoice(`${field}.mountPropagation`, propagation, [
-        'Bidirectional',
-        'HostToContainer',
-        'None',
-      ]),
+      ...checkChoice(`${field}.mountPropagation`, propagation, ['Bidirectional', 'HostToContainer', 'None']),
     );
     if (propagation === 'Bidirectional' && objectAt(container, 'securityContext').privileged !== true) {
       errors.push(
@@ -485,9 +489,7 @@ function validateDevices(
     const devicePath = stringAt(device, 'devicePath');
     if (devicePath === '') errors.push(required(`${path}.devicePath`));
     else if (devicePath.split('/').includes('..')) {
-      errors.push(
-        invalidValue(`${path}.devicePath`, devicePath, "can not contain backsteps ('..')"),
-      );
+      errors.push(invalidValue(`${path}.devicePath`, devicePath, "can not contain backsteps ('..')"));
     }
   });
   return errors;
@@ -503,4 +505,3 @@ export function validateDescendingPath(value: string, field: string): FieldError
 export function validateNoBacksteps(value: string, field: string): FieldError[] {
   return value.split('/').includes('..') ? [invalidValue(field, value, "must not contain '..'")] : [];
 }
-

@@ -79,7 +79,8 @@ function expressionProblem(expression: string, field: Field): string | undefined
     if (width === 0) return `step of range should be a positive number: ${expression}`;
     if (high === undefined && low !== '*' && low !== '?') end = field.most;
   }
-  if (start < field.least) return `beginning of range (${start}) below minimum (${field.least}): ${expression}`;
+  if (start < field.least)
+    return `beginning of range (${start}) below minimum (${field.least}): ${expression}`;
   if (end > field.most) return `end of range (${end}) above maximum (${field.most}): ${expression}`;
   if (start > end) return `beginning of range (${start}) beyond end of range (${end}): ${expression}`;
   return undefined;
@@ -100,7 +101,13 @@ export function validateTimeZone(zone: Json | undefined, field: string): FieldEr
   const name = String(zone);
   if (name === '') return [invalidValue(field, name, 'timeZone must be nil or non-empty string')];
   if (name.toLowerCase() === 'local') {
-    return [invalidValue(field, name, 'timeZone must be an explicit time zone as defined in https://www.iana.org/time-zones')];
+    return [
+      invalidValue(
+        field,
+        name,
+        'timeZone must be an explicit time zone as defined in https://www.iana.org/time-zones',
+      ),
+    ];
   }
   try {
     new Intl.DateTimeFormat('en', { timeZone: name });

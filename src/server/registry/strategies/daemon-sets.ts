@@ -1,7 +1,6 @@
 import type { FieldError } from '../../../api/errors.ts';
 import type { JsonObject } from '../../../api/object.ts';
 import { jsonEqual } from '../../../api/patch-json.ts';
-import { checkImmutable } from '../../../api/validation-meta.ts';
 import {
   asObject,
   checkIntOrPercent,
@@ -15,6 +14,7 @@ import {
   setDefault,
   stringAt,
 } from '../../../api/validation.ts';
+import { checkImmutable } from '../../../api/validation-meta.ts';
 import type { Strategy } from '../strategy.ts';
 import { ageOf } from './age.ts';
 import { mapCell, selectorCell } from './cells.ts';
@@ -130,12 +130,14 @@ function validateUpdateStrategy(strategy: JsonObject): FieldError[] {
   ];
   if (unavailableSet && surgeSet) {
     errors.push(
-      invalidValue(`${path}.rollingUpdate.maxSurge`, maxSurge, 'may not be set when maxUnavailable is non-zero'),
+      invalidValue(
+        `${path}.rollingUpdate.maxSurge`,
+        maxSurge,
+        'may not be set when maxUnavailable is non-zero',
+      ),
     );
   } else if (!unavailableSet && !surgeSet) {
-    errors.push(
-      required(`${path}.rollingUpdate.maxUnavailable`, 'cannot be 0 when maxSurge is 0'),
-    );
+    errors.push(required(`${path}.rollingUpdate.maxUnavailable`, 'cannot be 0 when maxSurge is 0'));
   }
   return errors;
 }

@@ -1,7 +1,6 @@
 import type { FieldError } from '../../../api/errors.ts';
 import type { JsonObject } from '../../../api/object.ts';
 import { jsonEqual } from '../../../api/patch-json.ts';
-import { checkImmutable } from '../../../api/validation-meta.ts';
 import {
   asObject,
   ensureObject,
@@ -14,10 +13,11 @@ import {
   setDefault,
   stringAt,
 } from '../../../api/validation.ts';
+import { checkImmutable } from '../../../api/validation-meta.ts';
 import type { Strategy } from '../strategy.ts';
 import { ageOf } from './age.ts';
-import { defaultTemplate, podSpecWarnings } from './pod-spec.ts';
 import { selectorCell } from './cells.ts';
+import { defaultTemplate, podSpecWarnings } from './pod-spec.ts';
 import {
   containerCells,
   emptyStatus,
@@ -72,7 +72,10 @@ export const deploymentStrategy: Strategy = {
       'unavailableReplicas',
     ]),
   warnings: (deployment) =>
-    podSpecWarnings(objectAt(objectAt(objectAt(deployment, 'spec'), 'template'), 'spec'), 'spec.template.spec'),
+    podSpecWarnings(
+      objectAt(objectAt(objectAt(deployment, 'spec'), 'template'), 'spec'),
+      'spec.template.spec',
+    ),
   cells: (deployment, now) => {
     const metadata = objectAt(deployment, 'metadata');
     const spec = objectAt(deployment, 'spec');

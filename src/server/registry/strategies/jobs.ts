@@ -2,7 +2,6 @@
 import type { FieldError } from '../../../api/errors.ts';
 import type { JsonObject } from '../../../api/object.ts';
 import { jsonEqual } from '../../../api/patch-json.ts';
-import { checkImmutable } from '../../../api/validation-meta.ts';
 import {
   asObject,
   checkChoice,
@@ -17,6 +16,7 @@ import {
   setDefault,
   stringAt,
 } from '../../../api/validation.ts';
+import { checkImmutable } from '../../../api/validation-meta.ts';
 import { fieldsAt } from '../selection.ts';
 import type { Strategy } from '../strategy.ts';
 import { ageOf, humanDuration } from './age.ts';
@@ -89,6 +89,7 @@ export const jobStrategy: Strategy = {
     return [...validateGeneratedSelector(job, spec), ...validateJobSpec(spec, 'spec', true)];
   },
   validateUpdate: validateJobUpdate,
+  isDecision: (job, old) => COUNTED.some((field) => differs(job, old, field)),
   warnings: (job) =>
     podSpecWarnings(objectAt(objectAt(objectAt(job, 'spec'), 'template'), 'spec'), 'spec.template.spec'),
   fieldLabelError: (field) => `field label ${JSON.stringify(field)} not supported for Job`,
@@ -108,6 +109,20 @@ export const jobStrategy: Strategy = {
     ];
   },
 };
+
+/** Pods lose their finalizer, and may be gone, once they are counted here. */
+const COUNTED = [
+  'uncountedTerminatedPods',
+  'succeeded',
+  'failed',
+  'completedIndexes',
+  'failedIndexes',
+  'conditions',
+];
+
+function differs(object: JsonObject, old: JsonObject, field: string): boolean {
+  return !jsonEqual(objectAt(object, 'status')[field], objectAt(old, 'status')[field]);
+}
 
 function jobState(metadata: JsonObject, status: JsonObject): string {
   const has = (type: string): boolean =>
@@ -173,7 +188,10 @@ function validateJobSpec(spec: JsonObject, path: string, withSelector: boolean):
     }
   }
   errors.push(
-    ...checkChoice(`${path}.podReplacementPolicy`, spec.podReplacementPolicy, ['Failed', 'TerminatingOrFailed']),
+    ...checkChoice(`${path}.podReplacementPolicy`, spec.podReplacementPolicy, [
+      'Failed',
+      'TerminatingOrFailed',
+    ]),
   );
   const template = objectAt(spec, 'template');
   errors.push(...validateTemplate(template, `${path}.template`));
@@ -222,11 +240,19 @@ function validateJobUpdate(job: JsonObject, old: JsonObject): FieldError[] {
   const before = objectAt(old, 'spec');
   const errors: FieldError[] = [];
   const elastic =
-    spec.completionMode === 'Indexed' && spec.completions === spec.parallelism && before.completions !== undefined;
+    spec.completionMode === 'Indexed' &&
+    spec.completions === spec.parallelism &&
+    before.completions !== undefined;
   if (!elastic) errors.push(...checkImmutable('spec.completions', spec.completions, before.completions));
   errors.push(...checkImmutable('spec.selector', spec.selector, before.selector));
   errors.push(...validateTemplateChange(spec, before, objectAt(old, 'status')));
-  for (const field of ['completionMode', 'podFailurePolicy', 'backoffLimitPerIndex', 'managedBy', 'successPolicy']) {
+  for (const field of [
+    'completionMode',
+    'podFailurePolicy',
+    'backoffLimitPerIndex',
+    'managedBy',
+    'successPolicy',
+  ]) {
     errors.push(...checkImmutable(`spec.${field}`, spec[field], before[field]));
   }
   return errors;
@@ -265,10 +291,15 @@ export const cronJobStrategy: Strategy = {
     defaultTemplate(ensureObject(job, 'template'));
   },
   prepareForCreate: (cronJob) => emptyStatus(cronJob),
+  // The Job of that run may be gone soon: nothing else tells that it was started.
+  isDecision: (cronJob, old) => differs(cronJob, old, 'lastScheduleTime'),
   validate: validateCronJob,
   warnings: (cronJob) => {
     const job = objectAt(objectAt(objectAt(cronJob, 'spec'), 'jobTemplate'), 'spec');
-    return podSpecWarnings(objectAt(objectAt(job, 'template'), 'spec'), 'spec.jobTemplate.spec.template.spec');
+    return podSpecWarnings(
+      objectAt(objectAt(job, 'template'), 'spec'),
+      'spec.jobTemplate.spec.template.spec',
+    );
   },
   cells: (cronJob, now) => {
     const metadata = objectAt(cronJob, 'metadata');

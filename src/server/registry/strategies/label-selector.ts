@@ -1,7 +1,7 @@
 // Label selectors in specs, and selectors of nodes.
 import type { FieldError } from '../../../api/errors.ts';
-import type { JsonObject } from '../../../api/object.ts';
 import { labelValue, qualifiedName } from '../../../api/names.ts';
+import type { JsonObject } from '../../../api/object.ts';
 import { type LabelMatcher, selectorMatcher } from '../../../api/selectors.ts';
 import type { LabelSelector } from '../../../api/types/meta-v1.ts';
 import {
@@ -26,9 +26,7 @@ export function validateLabelSelector(selector: JsonObject | undefined, path: st
       case 'In':
       case 'NotIn':
         if (values.length === 0) {
-          errors.push(
-            required(`${at}.values`, "must be specified when `operator` is 'In' or 'NotIn'"),
-          );
+          errors.push(required(`${at}.values`, "must be specified when `operator` is 'In' or 'NotIn'"));
         }
         break;
       case 'Exists':
@@ -82,7 +80,12 @@ export function validateNodeSelectorTerm(term: JsonObject, path: string): FieldE
     if (expression.operator !== 'In' && expression.operator !== 'NotIn') {
       errors.push(invalidValue(`${at}.operator`, expression.operator ?? '', 'not a valid selector operator'));
     } else if (values.length !== 1) {
-      errors.push(required(`${at}.values`, 'must be only one value when `operator` is \'In\' or \'NotIn\' for node field selector'));
+      errors.push(
+        required(
+          `${at}.values`,
+          "must be only one value when `operator` is 'In' or 'NotIn' for node field selector",
+        ),
+      );
     }
     if (expression.key !== 'metadata.name') {
       errors.push(invalidValue(`${at}.key`, expression.key ?? '', 'not a valid field selector key'));
@@ -137,4 +140,3 @@ export function validateNodeSelector(selector: JsonObject, path: string): FieldE
     validateNodeSelectorTerm(term, `${path}.nodeSelectorTerms[${index}]`),
   );
 }
-

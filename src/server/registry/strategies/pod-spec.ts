@@ -1,7 +1,7 @@
 // The pod spec, as it stands in pods and in the templates of workloads.
 import type { FieldError } from '../../../api/errors.ts';
-import type { JsonObject } from '../../../api/object.ts';
 import { dnsLabel, dnsSubdomain, qualifiedName } from '../../../api/names.ts';
+import type { JsonObject } from '../../../api/object.ts';
 import {
   asObject,
   checkChoice,
@@ -20,6 +20,7 @@ import {
   stringsAt,
 } from '../../../api/validation.ts';
 import { validateAnnotations, validateLabels } from '../../../api/validation-meta.ts';
+import { IP_RULE, isIp } from './addresses.ts';
 import { validateAffinity, validateTolerations, validateTopologySpread } from './affinity.ts';
 import {
   defaultContainer,
@@ -27,7 +28,6 @@ import {
   validateEphemeralContainers,
   validateInitContainers,
 } from './containers.ts';
-import { isIp, IP_RULE } from './addresses.ts';
 import { validateQuantity } from './resources.ts';
 import { validatePodSecurity } from './security-context.ts';
 import { defaultVolume, validateVolumes } from './volumes.ts';
@@ -98,10 +98,7 @@ export function validatePodSpec(spec: JsonObject, path: string): FieldError[] {
       ),
     ),
     ...validateGates(listAt(spec, 'schedulingGates'), `${path}.schedulingGates`),
-    ...validateTopologySpread(
-      listAt(spec, 'topologySpreadConstraints'),
-      `${path}.topologySpreadConstraints`,
-    ),
+    ...validateTopologySpread(listAt(spec, 'topologySpreadConstraints'), `${path}.topologySpreadConstraints`),
     ...validateHost(spec, path),
   );
   return errors;
@@ -122,11 +119,7 @@ function validateHost(spec: JsonObject, path: string): FieldError[] {
   const deadline = numberAt(spec, 'activeDeadlineSeconds');
   if (deadline !== undefined && (deadline < 1 || deadline > 2147483647)) {
     errors.push(
-      invalidValue(
-        `${path}.activeDeadlineSeconds`,
-        deadline,
-        'must be between 1 and 2147483647, inclusive',
-      ),
+      invalidValue(`${path}.activeDeadlineSeconds`, deadline, 'must be between 1 and 2147483647, inclusive'),
     );
   }
   named('hostname', dnsLabel);
@@ -175,7 +168,7 @@ function validateDns(spec: JsonObject, path: string): FieldError[] {
   const servers = stringsAt(config, 'nameservers');
   if (spec.dnsPolicy === 'None') {
     if (!config) {
-      return [required(path, "must provide `dnsConfig` when `dnsPolicy` is None")];
+      return [required(path, 'must provide `dnsConfig` when `dnsPolicy` is None')];
     }
     if (servers.length === 0) {
       return [
@@ -186,11 +179,7 @@ function validateDns(spec: JsonObject, path: string): FieldError[] {
   if (!config) return errors;
   if (servers.length > MOST_NAMESERVERS) {
     errors.push(
-      invalidValue(
-        `${path}.nameservers`,
-        servers,
-        `must not have more than ${MOST_NAMESERVERS} nameservers`,
-      ),
+      invalidValue(`${path}.nameservers`, servers, `must not have more than ${MOST_NAMESERVERS} nameservers`),
     );
   }
   servers.forEach((server, index) => {
@@ -243,8 +232,12 @@ export function podSpecWarnings(spec: JsonObject, path: string): string[] {
   });
   listAt(spec, 'volumes').forEach((volume, index) => {
     const at = `${path}.volumes[${index}]`;
-    if (volume.gitRepo !== undefined) warnings.push(`${at}.gitRepo: deprecated in v1.11, and disabled by default in v1.33+`);
-    if (volume.glusterfs !== undefined) warnings.push(`${at}.glusterfs: deprecated in v1.25, this feature will be removed completely after v1.26`);
+    if (volume.gitRepo !== undefined)
+      warnings.push(`${at}.gitRepo: deprecated in v1.11, and disabled by default in v1.33+`);
+    if (volume.glusterfs !== undefined)
+      warnings.push(
+        `${at}.glusterfs: deprecated in v1.25, this feature will be removed completely after v1.26`,
+      );
     if (volume.rbd !== undefined) warnings.push(`${at}.rbd: deprecated in v1.28, non-functional in v1.31+`);
   });
   return warnings;

@@ -37,7 +37,10 @@ export function validatePodUpdate(next: JsonObject, old: JsonObject): FieldError
   if (jsonEqual(spec, before)) return errors;
   if (!jsonEqual(withoutUpdatable(spec, before), before)) {
     errors.push(
-      forbiddenField('spec', `pod updates may not change fields other than ${UPDATABLE}\n${changes(spec, before)}`),
+      forbiddenField(
+        'spec',
+        `pod updates may not change fields other than ${UPDATABLE}\n${changes(spec, before)}`,
+      ),
     );
   }
   return errors;
@@ -78,7 +81,12 @@ function validateGates(spec: JsonObject, before: JsonObject): FieldError[] {
   return listAt(spec, 'schedulingGates').flatMap(({ name }, index) =>
     was.has(name)
       ? []
-      : [forbiddenField(`spec.schedulingGates[${index}]`, `only deletion is allowed, but found new scheduling gate '${name}'`)],
+      : [
+          forbiddenField(
+            `spec.schedulingGates[${index}]`,
+            `only deletion is allowed, but found new scheduling gate '${name}'`,
+          ),
+        ],
   );
 }
 

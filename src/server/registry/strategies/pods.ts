@@ -20,6 +20,8 @@ export const podStrategy: Strategy = {
   },
   prepareForCreate: (pod, now) => {
     const spec = objectAt(pod, 'spec');
+    // A negative grace period means: as short as can be.
+    if ((numberAt(spec, 'terminationGracePeriodSeconds') ?? 0) < 0) spec.terminationGracePeriodSeconds = 1;
     const status: JsonObject = { phase: 'Pending', qosClass: qosClass(spec) };
     if (listAt(spec, 'schedulingGates').length > 0) {
       status.conditions = [

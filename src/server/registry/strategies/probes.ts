@@ -1,7 +1,7 @@
 // Probes and lifecycle handlers.
 import type { FieldError } from '../../../api/errors.ts';
-import type { Json, JsonObject } from '../../../api/object.ts';
 import { portName, portNumber } from '../../../api/names.ts';
+import type { Json, JsonObject } from '../../../api/object.ts';
 import {
   asObject,
   checkChoice,
@@ -106,11 +106,7 @@ export function validateProbe(probe: JsonObject, path: string, kind: string): Fi
   if (kind === 'readinessProbe') {
     if (grace !== undefined) {
       errors.push(
-        invalidValue(
-          `${path}.terminationGracePeriodSeconds`,
-          grace,
-          'must not be set for readinessProbes',
-        ),
+        invalidValue(`${path}.terminationGracePeriodSeconds`, grace, 'must not be set for readinessProbes'),
       );
     }
   } else if ((numberAt(probe, 'successThreshold') ?? 1) !== 1) {

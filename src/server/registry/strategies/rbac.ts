@@ -29,11 +29,7 @@ function validateRules(role: JsonObject, namespaced: boolean): FieldError[] {
     if (urls.length > 0) {
       if (namespaced) {
         errors.push(
-          invalidValue(
-            `${path}.nonResourceURLs`,
-            urls,
-            'namespaced rules cannot apply to non-resource URLs',
-          ),
+          invalidValue(`${path}.nonResourceURLs`, urls, 'namespaced rules cannot apply to non-resource URLs'),
         );
       }
       const others = ['apiGroups', 'resources', 'resourceNames'];
@@ -66,16 +62,11 @@ function role(namespaced: boolean): Strategy {
     validate: (object) => {
       const errors = validateRules(object, namespaced);
       listAt(objectAt(object, 'aggregationRule'), 'clusterRoleSelectors').forEach((selector, index) => {
-        errors.push(
-          ...validateLabelSelector(selector, `aggregationRule.clusterRoleSelectors[${index}]`),
-        );
+        errors.push(...validateLabelSelector(selector, `aggregationRule.clusterRoleSelectors[${index}]`));
       });
       return errors;
     },
-    cells: (object) => [
-      nameCell(object),
-      stringAt(objectAt(object, 'metadata'), 'creationTimestamp'),
-    ],
+    cells: (object) => [nameCell(object), stringAt(objectAt(object, 'metadata'), 'creationTimestamp')],
   };
 }
 
@@ -98,7 +89,9 @@ function binding(namespaced: boolean): Strategy {
     validateUpdate: (object, old) => {
       if (jsonEqual(object.roleRef, old.roleRef)) return [];
       const { apiGroup, kind, name } = objectAt(object, 'roleRef');
-      return [invalidValue('roleRef', { APIGroup: apiGroup, Kind: kind, Name: name }, 'cannot change roleRef')];
+      return [
+        invalidValue('roleRef', { APIGroup: apiGroup, Kind: kind, Name: name }, 'cannot change roleRef'),
+      ];
     },
     cells: (object, now) => {
       const reference = objectAt(object, 'roleRef');
@@ -164,4 +157,3 @@ export function validateSubject(subject: JsonObject, path: string, namespaced: b
   }
   return errors;
 }
-

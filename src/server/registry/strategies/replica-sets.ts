@@ -1,6 +1,5 @@
 // ReplicaSets and ReplicationControllers.
 import type { JsonObject } from '../../../api/object.ts';
-import { checkImmutable, validateLabels } from '../../../api/validation-meta.ts';
 import {
   asObject,
   ensureObject,
@@ -10,6 +9,7 @@ import {
   setDefault,
   stringAt,
 } from '../../../api/validation.ts';
+import { checkImmutable, validateLabels } from '../../../api/validation-meta.ts';
 import { fieldsAt } from '../selection.ts';
 import type { Strategy } from '../strategy.ts';
 import { ageOf } from './age.ts';
@@ -27,7 +27,13 @@ import {
   validateWorkloadTemplate,
 } from './workloads.ts';
 
-const COUNTS = ['replicas', 'fullyLabeledReplicas', 'readyReplicas', 'availableReplicas', 'observedGeneration'];
+const COUNTS = [
+  'replicas',
+  'fullyLabeledReplicas',
+  'readyReplicas',
+  'availableReplicas',
+  'observedGeneration',
+];
 
 function cells(selector: (spec: JsonObject) => string): NonNullable<Strategy['cells']> {
   return (object, now) => {

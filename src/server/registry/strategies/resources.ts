@@ -1,7 +1,7 @@
 // Requests, limits and the names of resources.
 import type { FieldError } from '../../../api/errors.ts';
-import type { JsonObject } from '../../../api/object.ts';
 import { qualifiedName } from '../../../api/names.ts';
+import type { JsonObject } from '../../../api/object.ts';
 import { compareQuantities, quantityOf } from '../../../api/quantity.ts';
 import {
   checkName,

@@ -94,7 +94,10 @@ export function validatePodSecurity(context: JsonObject, spec: JsonObject, path:
     const field = `${path}.sysctls[${index}].name`;
     const name = stringAt(sysctl, 'name');
     if (name === '') errors.push(required(field));
-    else if (name.length > 253 || !/^([a-z0-9]([-_a-z0-9]*[a-z0-9])?[./])*[a-z0-9]([-_a-z0-9]*[a-z0-9])?$/.test(name)) {
+    else if (
+      name.length > 253 ||
+      !/^([a-z0-9]([-_a-z0-9]*[a-z0-9])?[./])*[a-z0-9]([-_a-z0-9]*[a-z0-9])?$/.test(name)
+    ) {
       errors.push(
         invalidValue(
           field,
@@ -103,7 +106,11 @@ export function validatePodSecurity(context: JsonObject, spec: JsonObject, path:
         ),
       );
     } else if (names.has(name)) {
-      errors.push({ reason: 'FieldValueDuplicate', field, message: `Duplicate value: ${JSON.stringify(name)}` });
+      errors.push({
+        reason: 'FieldValueDuplicate',
+        field,
+        message: `Duplicate value: ${JSON.stringify(name)}`,
+      });
     } else if (spec.hostNetwork === true && name.startsWith('net.')) {
       errors.push(invalidValue(field, name, `may not be specified when 'hostNetwork' is true`));
     }
@@ -117,4 +124,3 @@ export function validatePodSecurity(context: JsonObject, spec: JsonObject, path:
   );
   return errors;
 }
-

@@ -1,6 +1,6 @@
 import type { FieldError } from '../../../api/errors.ts';
-import type { JsonObject } from '../../../api/object.ts';
 import { dnsLabel, dnsSubdomain, portName, portNumber } from '../../../api/names.ts';
+import type { JsonObject } from '../../../api/object.ts';
 import { jsonEqual } from '../../../api/patch-json.ts';
 import {
   asObject,
@@ -95,9 +95,7 @@ export const serviceStrategy: Strategy = {
     const was = clusterIps(before);
     const is = clusterIps(spec);
     if (isExternal(before) || isExternal(spec) || was.length === 0) return [];
-    return is[0] === was[0]
-      ? []
-      : [invalidValue('spec.clusterIPs[0]', is, 'may not change once set')];
+    return is[0] === was[0] ? [] : [invalidValue('spec.clusterIPs[0]', is, 'may not change once set')];
   },
   validateStatusUpdate: (service) =>
     listAt(objectAt(objectAt(service, 'status'), 'loadBalancer'), 'ingress').flatMap((ingress, index) => {
@@ -201,8 +199,7 @@ function keepAllocated(spec: JsonObject, before: JsonObject): void {
 
 /** What belongs to another type and was not touched goes when the type changes. */
 function dropForeignFields(spec: JsonObject, before: JsonObject | undefined): void {
-  const untouched = (field: string): boolean =>
-    before === undefined || jsonEqual(spec[field], before[field]);
+  const untouched = (field: string): boolean => before === undefined || jsonEqual(spec[field], before[field]);
   const typeChanged = before !== undefined && before.type !== spec.type;
   if (isExternal(spec)) {
     if (typeChanged) {
@@ -281,25 +278,14 @@ function validateTypeRules(spec: JsonObject): FieldError[] {
     case 'NodePort':
     case 'LoadBalancer':
       return isHeadless(spec)
-        ? [
-            invalidValue(
-              'spec.clusterIPs[0]',
-              'None',
-              `may not be set to 'None' for ${spec.type} services`,
-            ),
-          ]
+        ? [invalidValue('spec.clusterIPs[0]', 'None', `may not be set to 'None' for ${spec.type} services`)]
         : [];
     default:
       return [];
   }
 }
 
-function validatePort(
-  port: JsonObject,
-  path: string,
-  needsName: boolean,
-  names: Set<string>,
-): FieldError[] {
+function validatePort(port: JsonObject, path: string, needsName: boolean, names: Set<string>): FieldError[] {
   const errors: FieldError[] = [];
   const name = stringAt(port, 'name');
   if (needsName && name === '') errors.push(required(`${path}.name`));
@@ -391,10 +377,7 @@ function validateExposure(spec: JsonObject): FieldError[] {
   if (ranges.length > 0) {
     if (spec.type !== 'LoadBalancer') {
       errors.push(
-        forbiddenField(
-          'spec.LoadBalancerSourceRanges',
-          "may only be used when `type` is 'LoadBalancer'",
-        ),
+        forbiddenField('spec.LoadBalancerSourceRanges', "may only be used when `type` is 'LoadBalancer'"),
       );
     }
     ranges.forEach((range, index) => {
@@ -405,10 +388,7 @@ function validateExposure(spec: JsonObject): FieldError[] {
   }
   if (spec.allocateLoadBalancerNodePorts !== undefined && spec.type !== 'LoadBalancer') {
     errors.push(
-      forbiddenField(
-        'spec.allocateLoadBalancerNodePorts',
-        "may only be used when `type` is 'LoadBalancer'",
-      ),
+      forbiddenField('spec.allocateLoadBalancerNodePorts', "may only be used when `type` is 'LoadBalancer'"),
     );
   }
   if (spec.loadBalancerClass !== undefined && spec.type !== 'LoadBalancer') {
@@ -449,11 +429,7 @@ function validateFamilies(spec: JsonObject): FieldError[] {
   if (bare) return errors;
   if (policy === 'RequireDualStack') {
     errors.push(
-      invalidValue(
-        'spec.ipFamilyPolicy',
-        policy,
-        'this cluster is not configured for dual-stack services',
-      ),
+      invalidValue('spec.ipFamilyPolicy', policy, 'this cluster is not configured for dual-stack services'),
     );
   }
   stringsAt(spec, 'ipFamilies').forEach((family, index) => {

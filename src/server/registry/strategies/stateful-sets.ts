@@ -112,9 +112,7 @@ function validateStatefulSet(object: JsonObject): FieldError[] {
   const errors: FieldError[] = [];
   const policy = stringAt(spec, 'podManagementPolicy');
   if (policy !== 'OrderedReady' && policy !== 'Parallel') {
-    errors.push(
-      invalidValue('spec.podManagementPolicy', policy, "must be 'OrderedReady' or 'Parallel'"),
-    );
+    errors.push(invalidValue('spec.podManagementPolicy', policy, "must be 'OrderedReady' or 'Parallel'"));
   }
   errors.push(...validateUpdateStrategy(objectAt(spec, 'updateStrategy')));
   const retention = objectAt(spec, 'persistentVolumeClaimRetentionPolicy');
@@ -145,13 +143,7 @@ function validateUpdateStrategy(strategy: JsonObject): FieldError[] {
       return [required(path)];
     case 'OnDelete':
       return update
-        ? [
-            invalidValue(
-              `${path}.rollingUpdate`,
-              update,
-              `only allowed for updateStrategy 'RollingUpdate'`,
-            ),
-          ]
+        ? [invalidValue(`${path}.rollingUpdate`, update, `only allowed for updateStrategy 'RollingUpdate'`)]
         : [];
     case 'RollingUpdate': {
       if (!update) return [];
@@ -163,16 +155,12 @@ function validateUpdateStrategy(strategy: JsonObject): FieldError[] {
           ...checkNotMoreThanHundred(`${path}.rollingUpdate.maxUnavailable`, maxUnavailable),
         );
         if (amount(maxUnavailable) === 0) {
-          errors.push(
-            invalidValue(`${path}.rollingUpdate.maxUnavailable`, maxUnavailable, 'cannot be 0'),
-          );
+          errors.push(invalidValue(`${path}.rollingUpdate.maxUnavailable`, maxUnavailable, 'cannot be 0'));
         }
       }
       return errors;
     }
     default:
-      return [
-        invalidValue(path, strategy, "must be 'RollingUpdate' or 'OnDelete'"),
-      ];
+      return [invalidValue(path, strategy, "must be 'RollingUpdate' or 'OnDelete'")];
   }
 }

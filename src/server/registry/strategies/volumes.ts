@@ -1,7 +1,7 @@
 // Volumes of pods: defaults and rules.
 import type { FieldError } from '../../../api/errors.ts';
-import type { JsonObject } from '../../../api/object.ts';
 import { configMapKey, dnsLabel, dnsSubdomain } from '../../../api/names.ts';
+import type { JsonObject } from '../../../api/object.ts';
 import {
   asObject,
   checkChoice,
@@ -149,7 +149,9 @@ function validateVolumeSource(volume: JsonObject, path: string): FieldError[] {
 }
 
 function requireFields(source: JsonObject, path: string, fields: readonly string[]): FieldError[] {
-  return fields.filter((field) => stringAt(source, field) === '').map((field) => required(`${path}.${field}`));
+  return fields
+    .filter((field) => stringAt(source, field) === '')
+    .map((field) => required(`${path}.${field}`));
 }
 
 /** Also used for the sources that a PersistentVolume shares with pods. */

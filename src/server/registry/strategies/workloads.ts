@@ -9,9 +9,9 @@ import {
   forbiddenField,
   invalidValue,
   listAt,
+  notSupported,
   objectAt,
   required,
-  notSupported,
   stringAt,
 } from '../../../api/validation.ts';
 import { isEmptySelector, safeMatcher, validateLabelSelector } from './label-selector.ts';
@@ -118,4 +118,3 @@ export function copyLabels(from: JsonObject, to: JsonObject): void {
     to.labels = { ...labels };
   }
 }
-

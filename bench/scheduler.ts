@@ -1,0 +1,167 @@
+// The scheduler: `node bench/scheduler.ts [--nodes N] [--pods N] [--api sqlite|memory|fake] [--json FILE] [--dir DIRECTORY]`.
+// Creates the pods and waits until all are bound: through the real registry on SQLite (default) or in memory, or through
+// the tests' fake client, which leaves the scheduler's own cost.
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { NODES, PODS } from '../src/api/kinds.ts';
+import { EventWriter } from '../src/client/events.ts';
+import { InformerSet } from '../src/client/informer.ts';
+import { SystemClock } from '../src/lib/clock.ts';
+import { silentLogger as logger } from '../src/lib/logger.ts';
+import { SystemRandom } from '../src/lib/random.ts';
+import { decide } from '../src/scheduler/decide.ts';
+import { podInfo } from '../src/scheduler/pod-info.ts';
+import { DEFAULT_FILTERS, DEFAULT_SCORES } from '../src/scheduler/profile.ts';
+import { Scheduler } from '../src/scheduler/scheduler.ts';
+import { Snapshot } from '../src/scheduler/snapshot.ts';
+import { SqliteEngine } from '../src/server/store/sqlite-engine.ts';
+import type { TestClient } from '../test/support/control-plane.ts';
+import { FakeClient } from '../test/support/fake-client.ts';
+import { RegistryClient } from '../test/support/registry-client.ts';
+import { type Figure, publish } from './report.ts';
+
+/** Clients that create pods at once, as the design's other benchmarks have. */
+const CREATORS = 16;
+
+const { values: flags } = parseArgs({
+  options: {
+    nodes: { type: 'string', default: '100' },
+    pods: { type: 'string', default: '2000' },
+    api: { type: 'string', default: 'sqlite' },
+    json: { type: 'string' },
+    dir: { type: 'string' },
+  },
+});
+const nodeCount = Number(flags.nodes);
+const podCount = Number(flags.pods);
+const clock = new SystemClock();
+const random = new SystemRandom();
+const directory = mkdtempSync(join(flags.dir ?? tmpdir(), 'copepod-bench-'));
+
+async function open(): Promise<TestClient & { close?: () => Promise<void> }> {
+  if (flags.api === 'fake') return new FakeClient({ clock, random });
+  if (flags.api !== 'sqlite' && flags.api !== 'memory')
+    throw new Error(`--api ${flags.api}: sqlite, memory or fake`);
+  const engine =
+    flags.api === 'sqlite' ? { engine: new SqliteEngine({ file: join(directory, 'state.db'), clock }) } : {};
+  return await RegistryClient.open(clock, random, { freeze: false, ...engine });
+}
+
+const podSpec = {
+  containers: [{ name: 'web', image: 'web:1', resources: { requests: { cpu: '100m', memory: '64Mi' } } }],
+};
+const perNode = String(Math.ceil((2 * podCount) / nodeCount) + 10);
+
+async function addNodes(client: TestClient): Promise<void> {
+  for (let index = 0; index < nodeCount; index += 1) {
+    const name = `board-${index}`;
+    const allocatable = { cpu: perNode, memory: '64Gi', pods: perNode };
+    await client.create(NODES, undefined, {
+      metadata: { name, labels: { 'kubernetes.io/hostname': name } },
+      status: { allocatable, capacity: allocatable },
+    });
+    // The node monitor's work: the API taints new nodes.
+    await client.patch(NODES, undefined, name, { type: 'merge', body: { spec: { taints: null } } });
+  }
+}
+
+/** Pods bound a second, creation included. */
+async function endToEnd(client: TestClient): Promise<number> {
+  const informers = new InformerSet({ client, logger });
+  const events = new EventWriter({ client, clock, logger });
+  const readings = {
+    of: () => ({
+      cpu: 0.2,
+      load: 1,
+      memTotal: 2 ** 36,
+      memAvailable: 2 ** 35,
+      diskTotal: 0,
+      diskAvailable: 0,
+      at: 0,
+    }),
+  };
+  const scheduler = new Scheduler({ client, informers, clock, random, logger, events, readings });
+  await informers.start();
+  await scheduler.start();
+  let bound = 0;
+  const all = new Promise<void>((resolve) => {
+    informers.of(PODS).handle({
+      onUpdate: (pod, old) => {
+        if (!pod.spec?.nodeName || old.spec?.nodeName) return;
+        bound += 1;
+        if (bound === podCount) resolve();
+      },
+    });
+  });
+  const begin = performance.now();
+  let next = 0;
+  const creator = async (): Promise<void> => {
+    while (next < podCount) {
+      const name = `pod-${next}`;
+      next += 1;
+      await client.create(PODS, 'default', { metadata: { name, labels: { app: 'web' } }, spec: podSpec });
+    }
+  };
+  await Promise.all(Array.from({ length: CREATORS }, creator));
+  await all;
+  const seconds = (performance.now() - begin) / 1000;
+  await scheduler.stop();
+  await events.stop();
+  await informers.stop();
+  return podCount / seconds;
+}
+
+/** Microseconds for a decision alone: the median and the 99th of a hundred. */
+function decisions(client: TestClient): { p50: number; p99: number } {
+  const snapshot = new Snapshot();
+  for (const node of client.all(NODES)) snapshot.setNode(node);
+  const times: number[] = [];
+  for (const pod of client.all(PODS)) {
+    const info = podInfo(pod);
+    const begin = performance.now();
+    const { node } = decide(
+      info,
+      { snapshot, readings: { of: () => undefined }, now: 0 },
+      // What is bound already asks for its own node: take the plugin out.
+      {
+        filters: DEFAULT_FILTERS.filter(({ name }) => name !== 'NodeName'),
+        scores: DEFAULT_SCORES,
+        random: () => random.number(),
+      },
+    );
+    times.push((performance.now() - begin) * 1000);
+    if (node) snapshot.assume(info, node, 0);
+  }
+  times.sort((a, b) => a - b);
+  return {
+    p50: times[Math.floor(times.length / 2)] ?? 0,
+    p99: times[Math.floor(times.length * 0.99)] ?? 0,
+  };
+}
+
+try {
+  const client = await open();
+  await addNodes(client);
+  const rate = await endToEnd(client);
+  const { p50, p99 } = decisions(client);
+  const memory = process.memoryUsage().rss / 2 ** 20;
+  const what = `${nodeCount} nodes, ${podCount} pods`;
+  const figures: Figure[] = [
+    {
+      name: `pods bound a second, creation included (${what})`,
+      value: rate,
+      unit: '/s',
+      budget: 400,
+      atLeast: true,
+    },
+    { name: 'one decision, median', value: p50, unit: 'µs' },
+    { name: 'one decision, 99th of a hundred', value: p99, unit: 'µs' },
+    { name: 'resident memory of the process at the end', value: memory, unit: 'MiB' },
+  ];
+  await client.close?.();
+  publish(`scheduler (${flags.api})`, figures, clock.now(), flags.json);
+} finally {
+  rmSync(directory, { recursive: true, force: true });
+}

@@ -1,0 +1,61 @@
+import { containersOf, identity } from '../names.ts';
+import { StreamRefusal, type StreamTargets } from '../streams/target.ts';
+import type { PodManager } from './manager.ts';
+
+/** What exec, logs and port-forward reach, in the words that the kubelet refuses with. */
+export function streamTargets(manager: PodManager): StreamTargets {
+  return {
+    container(podUid, name, which) {
+      const { pod, status, instances } = lookUp(manager, podUid, name);
+      if (which === 'previous') {
+        const previous = instances.filter(({ state }) => state !== 'created')[1];
+        if (previous) return previous.id;
+        throw new StreamRefusal(
+          'BadRequest',
+          `previous terminated container "${name}" in pod "${pod}" not found`,
+        );
+      }
+      const newest = instances.find(({ state }) => state !== 'created');
+      if (which === 'newest' && newest) return newest.id;
+      if (which === 'running' && newest?.state === 'running') return newest.id;
+      const waiting = status?.state?.waiting?.reason;
+      if (which === 'newest') {
+        throw new StreamRefusal(
+          'BadRequest',
+          `container "${name}" in pod "${pod}" is waiting to start: ${waiting ?? 'ContainerCreating'}`,
+        );
+      }
+      throw new StreamRefusal(
+        'InternalError',
+        `unable to upgrade connection: container not found ("${name}")`,
+      );
+    },
+    network(podUid) {
+      const found = manager.pod(podUid);
+      const pid = manager.sandboxPid(podUid);
+      if (!found || pid === undefined) {
+        throw new StreamRefusal('NotFound', `pod ${podUid} is not running on this node`);
+      }
+      return { pid, ip: found.status?.podIP };
+    },
+  };
+}
+
+function lookUp(manager: PodManager, podUid: string, name: string) {
+  const found = manager.pod(podUid);
+  if (!found) throw new StreamRefusal('NotFound', `pod ${podUid} is not on this node`);
+  const { pod, status } = found;
+  if (!containersOf(pod).some(({ container }) => container.name === name)) {
+    throw new StreamRefusal('BadRequest', `container ${name} is not valid for pod ${identity(pod).name}`);
+  }
+  const statuses = [
+    ...(status?.initContainerStatuses ?? []),
+    ...(status?.containerStatuses ?? []),
+    ...(status?.ephemeralContainerStatuses ?? []),
+  ];
+  return {
+    pod: identity(pod).name,
+    status: statuses.find((each) => each.name === name),
+    instances: manager.instances(podUid, name),
+  };
+}

@@ -1,0 +1,337 @@
+// Disruption budgets, priority and runtime classes, leases, quotas and limits, templates and revisions.
+import type { FieldError } from '../../../api/errors.ts';
+import { dnsLabel, qualifiedName } from '../../../api/names.ts';
+import type { JsonObject } from '../../../api/object.ts';
+import { jsonEqual } from '../../../api/patch-json.ts';
+import { compareQuantities, quantityOf } from '../../../api/quantity.ts';
+import {
+  asObject,
+  checkChoice,
+  checkIntOrPercent,
+  checkName,
+  checkNotMoreThanHundred,
+  checkPositive,
+  ensureObject,
+  forbiddenField,
+  invalidValue,
+  listAt,
+  numberAt,
+  objectAt,
+  required,
+  setDefault,
+  stringAt,
+  stringsAt,
+} from '../../../api/validation.ts';
+import { checkImmutable } from '../../../api/validation-meta.ts';
+import type { Strategy } from '../strategy.ts';
+import { ageOf } from './age.ts';
+import { ageCell, mapCell, nameCell } from './cells.ts';
+import { validateLabelSelector } from './label-selector.ts';
+import { defaultTemplate, podSpecWarnings, validateTemplate } from './pod-spec.ts';
+import { validateQuantity } from './resources.ts';
+import { containerCells } from './workloads.ts';
+
+export const disruptionBudgetStrategy: Strategy = {
+  hasGeneration: true,
+  requireResourceVersionOnUpdate: true,
+  prepareForCreate: (object) => {
+    object.status = { disruptionsAllowed: 0, currentHealthy: 0, desiredHealthy: 0, expectedPods: 0 };
+  },
+  validate: (object) => {
+    const spec = objectAt(object, 'spec');
+    const errors: FieldError[] = [];
+    const { minAvailable, maxUnavailable } = spec;
+    if (minAvailable !== undefined && maxUnavailable !== undefined) {
+      const printed = {
+        MinAvailable: minAvailable,
+        Selector: spec.selector ?? null,
+        MaxUnavailable: maxUnavailable,
+        UnhealthyPodEvictionPolicy: spec.unhealthyPodEvictionPolicy ?? null,
+      };
+      errors.push(invalidValue('spec', printed, 'minAvailable and maxUnavailable cannot be both set'));
+    }
+    for (const field of ['minAvailable', 'maxUnavailable']) {
+      errors.push(
+        ...checkIntOrPercent(`spec.${field}`, spec[field]),
+        ...checkNotMoreThanHundred(`spec.${field}`, spec[field]),
+      );
+    }
+    errors.push(...validateLabelSelector(asObject(spec.selector), 'spec.selector'));
+    errors.push(
+      ...checkChoice('spec.unhealthyPodEvictionPolicy', spec.unhealthyPodEvictionPolicy, [
+        'AlwaysAllow',
+        'IfHealthyBudget',
+      ]),
+    );
+    return errors;
+  },
+  cells: (object, now) => {
+    const spec = objectAt(object, 'spec');
+    const shown = (value: unknown): string => (value === undefined ? 'N/A' : String(value));
+    return [
+      nameCell(object),
+      shown(spec.minAvailable),
+      shown(spec.maxUnavailable),
+      numberAt(objectAt(object, 'status'), 'disruptionsAllowed') ?? 0,
+      ageCell(object, now),
+    ];
+  },
+};
+
+const HIGHEST_USER_PRIORITY = 1_000_000_000;
+const SYSTEM_CLASSES: Readonly<Record<string, number>> = {
+  'system-node-critical': 2_000_001_000,
+  'system-cluster-critical': 2_000_000_000,
+};
+
+export const priorityClassStrategy: Strategy = {
+  hasGeneration: true,
+  applyDefaults: (object) => setDefault(object, 'preemptionPolicy', 'PreemptLowerPriority'),
+  validate: (object) => {
+    const name = nameCell(object);
+    const value = numberAt(object, 'value') ?? 0;
+    const errors: FieldError[] = [];
+    if (name.startsWith('system-')) {
+      const known = Object.hasOwn(SYSTEM_CLASSES, name) ? SYSTEM_CLASSES[name] : undefined;
+      if (known !== value) {
+        const why =
+          known === undefined
+            ? `${name} is not a known system priority class`
+            : `value of system priority class ${name} must be ${known}`;
+        errors.push(
+          forbiddenField(
+            'metadata.name',
+            `priority class names with 'system-' prefix are reserved for system use only. error: ${why}`,
+          ),
+        );
+      }
+    } else if (value > HIGHEST_USER_PRIORITY) {
+      errors.push(
+        forbiddenField(
+          'value',
+          `maximum allowed value of a user defined priority is ${HIGHEST_USER_PRIORITY}`,
+        ),
+      );
+    }
+    errors.push(
+      ...checkChoice('preemptionPolicy', object.preemptionPolicy, ['Never', 'PreemptLowerPriority']),
+    );
+    return errors;
+  },
+  validateUpdate: (object, old) => {
+    const errors: FieldError[] = [];
+    if (object.value !== old.value) {
+      errors.push(forbiddenField('value', 'may not be changed in an update.'));
+    }
+    return [...errors, ...checkImmutable('preemptionPolicy', object.preemptionPolicy, old.preemptionPolicy)];
+  },
+  cells: (object, now) => [
+    nameCell(object),
+    numberAt(object, 'value') ?? 0,
+    object.globalDefault === true,
+    ageCell(object, now),
+    stringAt(object, 'preemptionPolicy'),
+  ],
+};
+
+export const runtimeClassStrategy: Strategy = {
+  requireResourceVersionOnUpdate: true,
+  validate: (object) => [
+    ...checkName('handler', stringAt(object, 'handler'), dnsLabel),
+    ...Object.entries(objectAt(objectAt(object, 'overhead'), 'podFixed')).flatMap(([name, value]) =>
+      validateQuantity(value, `overhead.podFixed[${name}]`),
+    ),
+  ],
+  validateUpdate: (object, old) => checkImmutable('handler', object.handler, old.handler),
+  cells: (object, now) => [nameCell(object), stringAt(object, 'handler'), ageCell(object, now)],
+};
+
+export const leaseStrategy: Strategy = {
+  durability: 'coalesced',
+  allowCreateOnUpdate: true,
+  requireResourceVersionOnUpdate: false,
+  validate: (object) => {
+    const spec = objectAt(object, 'spec');
+    return [
+      ...checkPositive('spec.leaseDurationSeconds', spec.leaseDurationSeconds),
+      ...(typeof spec.leaseTransitions === 'number' && spec.leaseTransitions < 0
+        ? [invalidValue('spec.leaseTransitions', spec.leaseTransitions, 'must be greater than or equal to 0')]
+        : []),
+    ];
+  },
+  cells: (object, now) => [
+    nameCell(object),
+    stringAt(objectAt(object, 'spec'), 'holderIdentity'),
+    ageCell(object, now),
+  ],
+};
+
+const SCOPES = [
+  'BestEffort',
+  'CrossNamespacePodAffinity',
+  'NotBestEffort',
+  'NotTerminating',
+  'PriorityClass',
+  'Terminating',
+  'VolumeAttributesClass',
+];
+
+export const resourceQuotaStrategy: Strategy = {
+  returnsDeleted: true,
+  prepareForCreate: (object) => {
+    object.status = {};
+  },
+  validate: (object) => {
+    const spec = objectAt(object, 'spec');
+    const hard = objectAt(spec, 'hard');
+    const errors: FieldError[] = [];
+    for (const name of Object.keys(hard)) {
+      errors.push(...checkName(`spec.hard[${name}]`, name, qualifiedName));
+      errors.push(...validateQuantity(hard[name], `spec.hard[${name}]`));
+    }
+    for (const scope of stringsAt(spec, 'scopes')) {
+      if (!SCOPES.includes(scope)) {
+        errors.push(invalidValue('spec.scopes', scope, 'unsupported scope'));
+      }
+    }
+    return errors;
+  },
+  validateUpdate: (object, old) => {
+    const sorted = (value: JsonObject): string[] => [...stringsAt(objectAt(value, 'spec'), 'scopes')].sort();
+    return jsonEqual(sorted(object), sorted(old))
+      ? []
+      : [invalidValue('spec.scopes', stringsAt(objectAt(object, 'spec'), 'scopes'), 'field is immutable')];
+  },
+  cells: (object, now) => {
+    const status = objectAt(object, 'status');
+    const hard = objectAt(status, 'hard');
+    const used = objectAt(status, 'used');
+    const shown = Object.keys(hard)
+      .sort()
+      .map((name) => ({
+        limit: name.startsWith('limits.'),
+        text: `${name}: ${used[name] ?? '0'}/${hard[name]}`,
+      }));
+    const text = (limit: boolean): string =>
+      shown
+        .filter((entry) => entry.limit === limit)
+        .map((entry) => entry.text)
+        .join(', ');
+    return [nameCell(object), text(false), text(true), ageCell(object, now)];
+  },
+};
+
+export const limitRangeStrategy: Strategy = {
+  allowCreateOnUpdate: true,
+  applyDefaults: (object) => {
+    // A default limit follows from the maximum, a default request from the limit or the minimum.
+    for (const limit of listAt(objectAt(object, 'spec'), 'limits')) {
+      if (limit.type !== 'Container') continue;
+      const fill = (target: string, source: string): void => {
+        const from = objectAt(limit, source);
+        if (Object.keys(from).length === 0) return;
+        const to = ensureObject(limit, target);
+        for (const name of Object.keys(from)) setDefault(to, name, from[name] ?? null);
+      };
+      fill('default', 'max');
+      fill('defaultRequest', 'default');
+      fill('defaultRequest', 'min');
+    }
+  },
+  validate: (object) => {
+    const types = new Set<string>();
+    return listAt(objectAt(object, 'spec'), 'limits').flatMap((limit, index) => {
+      const path = `spec.limits[${index}]`;
+      const type = stringAt(limit, 'type');
+      const errors: FieldError[] = [];
+      if (type === '') errors.push(required(`${path}.type`));
+      if (types.has(type)) {
+        errors.push({
+          reason: 'FieldValueDuplicate',
+          field: `${path}.type`,
+          message: `Duplicate value: ${JSON.stringify(type)}`,
+        });
+      }
+      types.add(type);
+      return [...errors, ...validateLimitOrder(limit, path, type)];
+    });
+  },
+  cells: (object) => [nameCell(object), stringAt(objectAt(object, 'metadata'), 'creationTimestamp')],
+};
+
+function validateLimitOrder(limit: JsonObject, path: string, type: string): FieldError[] {
+  const errors: FieldError[] = [];
+  const order = (low: string, high: string, text: string): void => {
+    const lows = objectAt(limit, low);
+    const highs = objectAt(limit, high);
+    for (const name of Object.keys(lows)) {
+      if (highs[name] === undefined) continue;
+      if (compareQuantities(quantityOf(lows[name]), quantityOf(highs[name])) > 0) {
+        errors.push(
+          invalidValue(
+            `${path}.${low}[${name}]`,
+            lows[name],
+            `${text} ${lows[name]} is greater than ${high} value ${highs[name]}`,
+          ),
+        );
+      }
+    }
+  };
+  if (type === 'Pod') {
+    for (const field of ['default', 'defaultRequest']) {
+      if (Object.keys(objectAt(limit, field)).length > 0) {
+        errors.push(forbiddenField(`${path}.${field}`, "may not be specified when `type` is 'Pod'"));
+      }
+    }
+  }
+  order('min', 'max', 'min value');
+  order('defaultRequest', 'max', 'default request value');
+  order('default', 'max', 'default value');
+  order('defaultRequest', 'default', 'default request value');
+  return errors;
+}
+
+export const podTemplateStrategy: Strategy = {
+  hasGeneration: true,
+  returnsDeleted: true,
+  allowCreateOnUpdate: true,
+  applyDefaults: (object) => defaultTemplate(ensureObject(object, 'template')),
+  validate: (object) => validateTemplate(objectAt(object, 'template'), 'template'),
+  warnings: (object) => podSpecWarnings(objectAt(objectAt(object, 'template'), 'spec'), 'template.spec'),
+  cells: (object) => [
+    nameCell(object),
+    ...containerCells(objectAt(object, 'template')),
+    mapCell(asObject(objectAt(objectAt(object, 'template'), 'metadata').labels)),
+  ],
+};
+
+export const controllerRevisionStrategy: Strategy = {
+  validate: (object) => {
+    const revision = numberAt(object, 'revision') ?? 0;
+    const errors: FieldError[] = [];
+    if (object.data === undefined) errors.push(required('data', 'data is mandatory'));
+    if (revision < 0) {
+      errors.push(invalidValue('revision', revision, 'must be greater than or equal to 0'));
+    }
+    return errors;
+  },
+  validateUpdate: (object, old) => checkImmutable('data', object.data, old.data),
+  cells: (object, now) => {
+    const owner = listAt(objectAt(object, 'metadata'), 'ownerReferences').find(
+      ({ controller }) => controller === true,
+    );
+    return [
+      nameCell(object),
+      owner ? ownerCell(owner) : '<none>',
+      numberAt(object, 'revision') ?? 0,
+      ageOf(objectAt(object, 'metadata').creationTimestamp, now),
+    ];
+  },
+};
+
+function ownerCell(owner: JsonObject): string {
+  const apiVersion = stringAt(owner, 'apiVersion');
+  const slash = apiVersion.indexOf('/');
+  const group = slash < 0 ? '' : `.${apiVersion.slice(0, slash)}`;
+  return `${stringAt(owner, 'kind').toLowerCase()}${group}/${owner.name}`;
+}

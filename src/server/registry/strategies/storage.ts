@@ -1,0 +1,451 @@
+// Volumes, claims, and the kinds of storage.k8s.io.
+import type { FieldError } from '../../../api/errors.ts';
+import { dnsSubdomain } from '../../../api/names.ts';
+import type { JsonObject } from '../../../api/object.ts';
+import { jsonEqual } from '../../../api/patch-json.ts';
+import { compareQuantities, quantityOf } from '../../../api/quantity.ts';
+import {
+  asObject,
+  checkChoice,
+  checkName,
+  ensureObject,
+  forbiddenField,
+  invalidValue,
+  isUnset,
+  listAt,
+  notSupported,
+  objectAt,
+  required,
+  setDefault,
+  stringAt,
+  stringsAt,
+} from '../../../api/validation.ts';
+import { checkImmutable } from '../../../api/validation-meta.ts';
+import type { Strategy } from '../strategy.ts';
+import { accessModesCell, ageCell, nameCell } from './cells.ts';
+import { validateNodeSelector } from './label-selector.ts';
+import { validateQuantity } from './resources.ts';
+import { validateSource } from './volumes.ts';
+
+const ACCESS_MODES = ['ReadOnlyMany', 'ReadWriteMany', 'ReadWriteOnce', 'ReadWriteOncePod'];
+const VOLUME_MODES = ['Block', 'Filesystem'];
+const RECLAIM_POLICIES = ['Delete', 'Recycle', 'Retain'];
+const BINDING_MODES = ['Immediate', 'WaitForFirstConsumer'];
+const CLASS_ANNOTATION = 'volume.beta.kubernetes.io/storage-class';
+
+function validateAccessModes(spec: JsonObject): FieldError[] {
+  const modes = stringsAt(spec, 'accessModes');
+  if (modes.length === 0) return [required('spec.accessModes', 'at least 1 access mode is required')];
+  const errors: FieldError[] = [];
+  for (const mode of modes) {
+    if (!ACCESS_MODES.includes(mode)) errors.push(notSupported('spec.accessModes', mode, ACCESS_MODES));
+  }
+  if (modes.includes('ReadWriteOncePod') && modes.length > 1) {
+    errors.push(forbiddenField('spec.accessModes', 'may not use ReadWriteOncePod with other access modes'));
+  }
+  return errors;
+}
+
+export const persistentVolumeStrategy: Strategy = {
+  returnsDeleted: true,
+  applyDefaults: (volume) => {
+    const spec = ensureObject(volume, 'spec');
+    if (isUnset(spec.persistentVolumeReclaimPolicy)) spec.persistentVolumeReclaimPolicy = 'Retain';
+    setDefault(spec, 'volumeMode', 'Filesystem');
+    const hostPath = asObject(spec.hostPath);
+    if (hostPath) setDefault(hostPath, 'type', '');
+    const status = ensureObject(volume, 'status');
+    if (isUnset(status.phase)) status.phase = 'Pending';
+  },
+  prepareForCreate: (volume) => {
+    volume.status = { phase: 'Pending' };
+  },
+  validate: validateVolume,
+  validateUpdate: (volume, old) => {
+    const source = (object: JsonObject): JsonObject => {
+      const spec = objectAt(object, 'spec');
+      return Object.fromEntries(VOLUME_SOURCES.map((kind) => [kind, spec[kind]]));
+    };
+    const errors: FieldError[] = [];
+    if (!jsonEqual(source(volume), source(old))) {
+      errors.push(
+        forbiddenField(
+          'spec.persistentvolumesource',
+          'spec.persistentvolumesource is immutable after creation',
+        ),
+      );
+    }
+    const spec = objectAt(volume, 'spec');
+    const before = objectAt(old, 'spec');
+    errors.push(...checkImmutable('spec.volumeMode', spec.volumeMode, before.volumeMode));
+    if (before.nodeAffinity !== undefined) {
+      errors.push(...checkImmutable('spec.nodeAffinity', spec.nodeAffinity, before.nodeAffinity));
+    }
+    return errors;
+  },
+  cells: (volume, now) => {
+    const spec = objectAt(volume, 'spec');
+    const status = objectAt(volume, 'status');
+    const claim = asObject(spec.claimRef);
+    const metadata = objectAt(volume, 'metadata');
+    return [
+      nameCell(volume),
+      String(objectAt(spec, 'capacity').storage ?? ''),
+      accessModesCell(stringsAt(spec, 'accessModes')),
+      stringAt(spec, 'persistentVolumeReclaimPolicy'),
+      metadata.deletionTimestamp === undefined ? stringAt(status, 'phase') : 'Terminating',
+      claim ? `${stringAt(claim, 'namespace')}/${stringAt(claim, 'name')}` : '',
+      stringAt(objectAt(metadata, 'annotations'), CLASS_ANNOTATION) || stringAt(spec, 'storageClassName'),
+      stringAt(spec, 'volumeAttributesClassName') || '<unset>',
+      stringAt(status, 'reason'),
+      ageCell(volume, now),
+      stringAt(spec, 'volumeMode') || '<unset>',
+    ];
+  },
+};
+
+const VOLUME_SOURCES = [
+  'hostPath',
+  'gcePersistentDisk',
+  'awsElasticBlockStore',
+  'glusterfs',
+  'flocker',
+  'nfs',
+  'rbd',
+  'quobyte',
+  'cephfs',
+  'iscsi',
+  'cinder',
+  'fc',
+  'flexVolume',
+  'azureFile',
+  'vsphereVolume',
+  'photonPersistentDisk',
+  'portworxVolume',
+  'azureDisk',
+  'scaleIO',
+  'local',
+  'storageos',
+  'csi',
+];
+
+function validateVolume(volume: JsonObject): FieldError[] {
+  const spec = objectAt(volume, 'spec');
+  const errors = validateAccessModes(spec);
+  const capacity = objectAt(spec, 'capacity');
+  if (Object.keys(capacity).length === 0) errors.push(required('spec.capacity'));
+  for (const name of Object.keys(capacity)) {
+    if (name !== 'storage') errors.push(notSupported('spec.capacity', name, ['storage']));
+    else if (quantityOf(capacity[name]).nano <= 0n) {
+      errors.push(invalidValue(`spec.capacity[${name}]`, capacity[name], 'must be greater than zero'));
+    }
+  }
+  errors.push(
+    ...checkChoice(
+      'spec.persistentVolumeReclaimPolicy',
+      spec.persistentVolumeReclaimPolicy,
+      RECLAIM_POLICIES,
+    ),
+  );
+  const affinity = asObject(objectAt(spec, 'nodeAffinity').required);
+  if (affinity) errors.push(...validateNodeSelector(affinity, 'spec.nodeAffinity.required'));
+  let given = 0;
+  for (const kind of VOLUME_SOURCES) {
+    const source = asObject(spec[kind]);
+    if (!source) continue;
+    given += 1;
+    if (given > 1) errors.push(forbiddenField(`spec.${kind}`, 'may not specify more than 1 volume type'));
+    else errors.push(...validateVolumeSource(kind, source, spec));
+  }
+  if (given === 0) errors.push(required('spec', 'must specify a volume type'));
+  errors.push(...checkChoice('spec.volumeMode', spec.volumeMode, VOLUME_MODES));
+  const storageClass = stringAt(spec, 'storageClassName');
+  if (storageClass !== '') errors.push(...checkName('spec.storageClassName', storageClass, dnsSubdomain));
+  return errors;
+}
+
+function validateVolumeSource(kind: string, source: JsonObject, spec: JsonObject): FieldError[] {
+  const path = `spec.${kind}`;
+  if (kind === 'local') {
+    const errors: FieldError[] = [];
+    if (stringAt(source, 'path') === '') errors.push(required(`${path}.path`));
+    if (objectAt(spec, 'nodeAffinity').required === undefined) {
+      errors.push(required('spec.nodeAffinity', 'Local volume requires node affinity'));
+    }
+    return errors;
+  }
+  if (kind === 'csi') {
+    return ['driver', 'volumeHandle']
+      .filter((field) => stringAt(source, field) === '')
+      .map((field) => required(`${path}.${field}`));
+  }
+  return validateSource(kind, source, path);
+}
+
+export const claimStrategy: Strategy = {
+  returnsDeleted: true,
+  applyDefaults: (claim) => {
+    setDefault(ensureObject(claim, 'spec'), 'volumeMode', 'Filesystem');
+    const status = ensureObject(claim, 'status');
+    if (isUnset(status.phase)) status.phase = 'Pending';
+    const source = asObject(objectAt(claim, 'spec').dataSource);
+    if (source && objectAt(claim, 'spec').dataSourceRef === undefined) {
+      objectAt(claim, 'spec').dataSourceRef = { ...source };
+    }
+  },
+  prepareForCreate: (claim) => {
+    claim.status = { phase: 'Pending' };
+  },
+  validate: (claim) => {
+    const spec = objectAt(claim, 'spec');
+    const errors = validateAccessModes(spec);
+    const { storage } = objectAt(objectAt(spec, 'resources'), 'requests');
+    if (storage === undefined) errors.push(required('spec.resources[storage]'));
+    else {
+      errors.push(...validateQuantity(storage, 'spec.resources[storage]'));
+      if (quantityOf(storage).nano === 0n) {
+        errors.push(invalidValue('spec.resources[storage]', storage, 'must be greater than zero'));
+      }
+    }
+    const storageClass = stringAt(spec, 'storageClassName');
+    if (storageClass !== '') errors.push(...checkName('spec.storageClassName', storageClass, dnsSubdomain));
+    errors.push(...checkChoice('spec.volumeMode', spec.volumeMode, VOLUME_MODES));
+    return errors;
+  },
+  validateUpdate: validateClaimUpdate,
+  cells: (claim, now) => {
+    const spec = objectAt(claim, 'spec');
+    const status = objectAt(claim, 'status');
+    const metadata = objectAt(claim, 'metadata');
+    const bound = stringAt(spec, 'volumeName') !== '';
+    return [
+      nameCell(claim),
+      metadata.deletionTimestamp === undefined ? stringAt(status, 'phase') : 'Terminating',
+      stringAt(spec, 'volumeName'),
+      bound ? String(objectAt(status, 'capacity').storage ?? '') : '',
+      bound ? accessModesCell(stringsAt(status, 'accessModes')) : '',
+      stringAt(objectAt(metadata, 'annotations'), CLASS_ANNOTATION) || stringAt(spec, 'storageClassName'),
+      stringAt(spec, 'volumeAttributesClassName') || '<unset>',
+      ageCell(claim, now),
+      stringAt(spec, 'volumeMode') || '<unset>',
+    ];
+  },
+};
+
+/** Only a bound claim may grow; everything else is set at creation. */
+function validateClaimUpdate(claim: JsonObject, old: JsonObject): FieldError[] {
+  const spec = objectAt(claim, 'spec');
+  const before = objectAt(old, 'spec');
+  const errors: FieldError[] = [];
+  const neutral: JsonObject = { ...spec };
+  const isBound = stringAt(objectAt(old, 'status'), 'phase') === 'Bound';
+  // The binder names the volume, once.
+  if (stringAt(before, 'volumeName') === '') {
+    if (before.volumeName === undefined) delete neutral.volumeName;
+    else neutral.volumeName = before.volumeName;
+  }
+  if (isBound) {
+    neutral.resources = before.resources;
+    const next = objectAt(objectAt(spec, 'resources'), 'requests').storage;
+    const was = objectAt(objectAt(before, 'resources'), 'requests').storage;
+    const shrinks =
+      next !== undefined && was !== undefined && compareQuantities(quantityOf(next), quantityOf(was)) < 0;
+    if (shrinks) {
+      errors.push(
+        forbiddenField('spec.resources.requests.storage', 'field can not be less than previous value'),
+      );
+    }
+    if (before.volumeAttributesClassName === undefined) delete neutral.volumeAttributesClassName;
+    else neutral.volumeAttributesClassName = before.volumeAttributesClassName;
+  }
+  // A claim that was made without a class may still be given one.
+  if (before.storageClassName === undefined && !isBound) delete neutral.storageClassName;
+  if (!jsonEqual(neutral, before)) {
+    errors.push(
+      forbiddenField(
+        'spec',
+        `spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims\n${JSON.stringify(before)} -> ${JSON.stringify(spec)}`,
+      ),
+    );
+  }
+  return errors;
+}
+
+export const storageClassStrategy: Strategy = {
+  returnsDeleted: true,
+  applyDefaults: (object) => {
+    setDefault(object, 'reclaimPolicy', 'Delete');
+    setDefault(object, 'volumeBindingMode', 'Immediate');
+  },
+  validate: (object) => {
+    const errors: FieldError[] = [];
+    const provisioner = stringAt(object, 'provisioner');
+    if (provisioner === '') errors.push(required('provisioner'));
+    errors.push(...checkChoice('reclaimPolicy', object.reclaimPolicy, RECLAIM_POLICIES));
+    errors.push(...checkChoice('volumeBindingMode', object.volumeBindingMode, BINDING_MODES));
+    return errors;
+  },
+  validateUpdate: (object, old) => {
+    const errors: FieldError[] = [];
+    for (const field of ['parameters', 'provisioner']) {
+      if (!jsonEqual(object[field], old[field])) {
+        errors.push(forbiddenField(field, `updates to ${field} are forbidden.`));
+      }
+    }
+    for (const field of ['reclaimPolicy', 'volumeBindingMode']) {
+      errors.push(...checkImmutable(field, object[field], old[field]));
+    }
+    return errors;
+  },
+  cells: (object, now) => {
+    const annotations = objectAt(objectAt(object, 'metadata'), 'annotations');
+    const isDefault = annotations['storageclass.kubernetes.io/is-default-class'] === 'true';
+    return [
+      isDefault ? `${nameCell(object)} (default)` : nameCell(object),
+      stringAt(object, 'provisioner'),
+      stringAt(object, 'reclaimPolicy') || 'Delete',
+      stringAt(object, 'volumeBindingMode') || 'Immediate',
+      object.allowVolumeExpansion === true,
+      ageCell(object, now),
+    ];
+  },
+};
+
+export const csiDriverStrategy: Strategy = {
+  returnsDeleted: true,
+  requireResourceVersionOnUpdate: true,
+  applyDefaults: (object) => {
+    const spec = ensureObject(object, 'spec');
+    setDefault(spec, 'attachRequired', true);
+    setDefault(spec, 'podInfoOnMount', false);
+    setDefault(spec, 'storageCapacity', false);
+    setDefault(spec, 'fsGroupPolicy', 'ReadWriteOnceWithFSType');
+    if (stringsAt(spec, 'volumeLifecycleModes').length === 0) spec.volumeLifecycleModes = ['Persistent'];
+    setDefault(spec, 'requiresRepublish', false);
+    setDefault(spec, 'seLinuxMount', false);
+  },
+  validate: (object) => {
+    const spec = objectAt(object, 'spec');
+    const errors = checkChoice('spec.fsGroupPolicy', spec.fsGroupPolicy, [
+      'File',
+      'None',
+      'ReadWriteOnceWithFSType',
+    ]);
+    for (const mode of stringsAt(spec, 'volumeLifecycleModes')) {
+      if (mode !== 'Persistent' && mode !== 'Ephemeral') {
+        errors.push(notSupported('spec.volumeLifecycleModes', mode, ['Persistent', 'Ephemeral']));
+      }
+    }
+    return errors;
+  },
+  validateUpdate: (object, old) => {
+    const spec = objectAt(object, 'spec');
+    const before = objectAt(old, 'spec');
+    return ['attachRequired', 'fsGroupPolicy', 'volumeLifecycleModes'].flatMap((field) =>
+      checkImmutable(`spec.${field}`, spec[field], before[field]),
+    );
+  },
+};
+
+export const csiNodeStrategy: Strategy = {
+  returnsDeleted: true,
+  requireResourceVersionOnUpdate: true,
+  validate: (object) => {
+    const names = new Set<string>();
+    return listAt(objectAt(object, 'spec'), 'drivers').flatMap((driver, index) => {
+      const path = `spec.drivers[${index}]`;
+      const name = stringAt(driver, 'name');
+      const errors: FieldError[] = [];
+      if (name === '') errors.push(required(`${path}.name`));
+      if (stringAt(driver, 'nodeID') === '') errors.push(required(`${path}.nodeID`));
+      if (names.has(name)) {
+        errors.push({
+          reason: 'FieldValueDuplicate',
+          field: `${path}.name`,
+          message: `Duplicate value: ${JSON.stringify(name)}`,
+        });
+      }
+      names.add(name);
+      return errors;
+    });
+  },
+  cells: (object, now) => [
+    nameCell(object),
+    listAt(objectAt(object, 'spec'), 'drivers').length,
+    ageCell(object, now),
+  ],
+};
+
+export const volumeAttachmentStrategy: Strategy = {
+  returnsDeleted: true,
+  requireResourceVersionOnUpdate: true,
+  prepareForCreate: (object) => {
+    object.status = { attached: false };
+  },
+  validate: (object) => {
+    const spec = objectAt(object, 'spec');
+    const source = objectAt(spec, 'source');
+    const errors: FieldError[] = [];
+    if (stringAt(spec, 'attacher') === '') errors.push(required('spec.attacher'));
+    const named = source.persistentVolumeName !== undefined;
+    const inline = source.inlineVolumeSpec !== undefined;
+    if (!named && !inline)
+      errors.push(
+        required('spec.source', 'must specify exactly one of inlineVolumeSpec and persistentVolumeName'),
+      );
+    if (named && inline) {
+      errors.push(
+        forbiddenField(
+          'spec.source',
+          'must specify exactly one of inlineVolumeSpec and persistentVolumeName',
+        ),
+      );
+    }
+    if (stringAt(spec, 'nodeName') === '') errors.push(required('spec.nodeName'));
+    return errors;
+  },
+  validateUpdate: (object, old) =>
+    jsonEqual(object.spec, old.spec) ? [] : [invalidValue('spec', object.spec, 'field is immutable')],
+  cells: (object, now) => {
+    const spec = objectAt(object, 'spec');
+    return [
+      nameCell(object),
+      stringAt(spec, 'attacher'),
+      stringAt(objectAt(spec, 'source'), 'persistentVolumeName'),
+      stringAt(spec, 'nodeName'),
+      objectAt(object, 'status').attached === true,
+      ageCell(object, now),
+    ];
+  },
+};
+
+export const csiStorageCapacityStrategy: Strategy = {
+  returnsDeleted: true,
+  requireResourceVersionOnUpdate: true,
+  validate: (object) => {
+    const errors: FieldError[] = [];
+    if (stringAt(object, 'storageClassName') === '') errors.push(required('storageClassName'));
+    return errors;
+  },
+  validateUpdate: (object, old) => [
+    ...checkImmutable('nodeTopology', object.nodeTopology, old.nodeTopology),
+    ...checkImmutable('storageClassName', object.storageClassName, old.storageClassName),
+  ],
+};
+
+export const volumeAttributesClassStrategy: Strategy = {
+  returnsDeleted: true,
+  validate: (object) => {
+    const errors: FieldError[] = [];
+    if (stringAt(object, 'driverName') === '') errors.push(required('driverName'));
+    if (Object.keys(objectAt(object, 'parameters')).length === 0) {
+      errors.push(required('parameters', 'must contain at least one key/value pair'));
+    }
+    return errors;
+  },
+  validateUpdate: (object, old) => [
+    ...checkImmutable('driverName', object.driverName, old.driverName),
+    ...checkImmutable('parameters', object.parameters, old.parameters),
+  ],
+  cells: (object, now) => [nameCell(object), stringAt(object, 'driverName'), ageCell(object, now)],
+};
