@@ -1,9 +1,15 @@
 // How copepod's process is started, in one place: start.mjs, the launcher that build.mjs writes, the tests and bench.
 
-/** Options of Node. bench/ shows what each is worth. */
+/**
+ * Options of Node, measured on a server without pods that had made and deleted 4000 objects (Node 24, x64): no loss in
+ * requests a second from either.
+ */
 export const NODE_OPTIONS = [
   // The young generation grows to 3 x 16 MB by default and is never given back; API objects live long or very short.
-  '--max-semi-space-size=2',
+  // Worth 2 MB after the start and 14 MB under load.
+  '--max-semi-space-size=1',
+  // The old generation may grow by this much before it is collected, not to its double. Worth 7 to 14 MB after load.
+  '--heap-growing-percent=15',
 ];
 
 /** Environment of the process: glibc keeps up to 8 arenas per core, each holding on to what was freed. */

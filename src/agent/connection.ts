@@ -32,6 +32,7 @@ export class AgentConnection implements Service {
   private readonly clock: Clock;
   private readonly logger: Logger;
   private readonly streams = new Set<string>();
+  private server: string | undefined;
   private running = false;
   private announcing = false;
   private announceAgain = false;
@@ -102,6 +103,7 @@ export class AgentConnection implements Service {
   private subscribe(): void {
     this.bus.subscribe(filters.desired(this.node), (topic, payload) => {
       this.desired.handleDesired(topic, payload);
+      this.watchServer();
       this.watchMissing();
     });
     this.bus.subscribe(filters.shared(), (topic, payload) => {
@@ -161,6 +163,15 @@ export class AgentConnection implements Service {
     } finally {
       this.announcing = false;
     }
+  }
+
+  /** Another server process behind the same broker: what the old one had not written is gone. */
+  private watchServer(): void {
+    const { server } = this.desired;
+    if (server === undefined || server === this.server) return;
+    // The first one of this connection was told everything on connect.
+    if (this.server !== undefined) this.reporter.resendAll();
+    this.server = server;
   }
 
   /** A subscription made again brings all retained messages again [MQTT-3.8.4-3]. */

@@ -91,6 +91,11 @@ export class DesiredStore implements DesiredState {
     this.listeners.push(listener);
   }
 
+  /** Id of the server process that sent the last digest. */
+  get server(): string | undefined {
+    return this.digest?.server;
+  }
+
   /** What the last digests list and has not come: if it stays so, a message was lost, and all is to be asked for again. */
   missing(): string[] {
     const missing: string[] = [];

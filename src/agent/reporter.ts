@@ -69,7 +69,7 @@ export class StatusReporter implements Reporter {
   /** Reads the statuses of before; the bus may be started afterwards. */
   async start(): Promise<void> {
     for (const [uid, status] of this.journal.take<PodStatus>('status')) this.journalled.set(uid, status);
-    this.bus.onConnect(() => this.resend(() => true));
+    this.bus.onConnect(() => this.resendAll());
     this.timer = this.clock.every(RESEND_CHECK_MS, () => {
       const due = this.clock.monotonic() - RESEND_AFTER_MS;
       this.resend((entry) => !entry.acknowledged && (entry.sentAt ?? 0) <= due);
@@ -108,6 +108,11 @@ export class StatusReporter implements Reporter {
     if (!entry || entry.sequence !== sequence) return;
     entry.acknowledged = true;
     if (entry.gone || !this.isDesired(uid)) this.forget(uid);
+  }
+
+  /** Everything again, acknowledged or not: the server may have forgotten it. */
+  resendAll(): void {
+    this.resend(() => true);
   }
 
   /** Reports that the server has not acknowledged. */

@@ -16,7 +16,7 @@ export function parseFieldSelector(text: string): FieldRequirement[] {
     const match = /^((?:[^\\=!]|\\.|!(?!=))*)(==|!=|=)([\s\S]*)$/.exec(term);
     if (!match) throw new SelectorError(`invalid selector: '${text}'; can't understand '${term}'`);
     const [, field = '', operator, value = ''] = match;
-    requirements.push({ field, value: unescape(value), negated: operator === '!=' });
+    requirements.push({ field, value: unescaped(value), negated: operator === '!=' });
   }
   return requirements;
 }
@@ -40,7 +40,7 @@ function splitTerms(text: string): string[] {
   return terms;
 }
 
-function unescape(value: string): string {
+function unescaped(value: string): string {
   return value.replaceAll(/\\([\s\S]?)/g, (whole, escaped: string) => {
     if (escaped === '\\' || escaped === ',' || escaped === '=') return escaped;
     throw new SelectorError(`invalid field selector: invalid escape sequence: ${whole}`);

@@ -44,6 +44,18 @@ export function cloneJson<T>(value: T): T {
     return copy as T;
   }
   const copy: Record<string, unknown> = {};
-  for (const key in value) copy[key] = cloneJson(value[key]);
+  for (const key in value) {
+    // A ConfigMap may have a key of this name: an assignment would set the prototype and lose it.
+    if (key === '__proto__') {
+      Object.defineProperty(copy, key, {
+        value: cloneJson(value[key]),
+        enumerable: true,
+        configurable: true,
+        writable: true,
+      });
+    } else {
+      copy[key] = cloneJson(value[key]);
+    }
+  }
   return copy as T;
 }

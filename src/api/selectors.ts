@@ -41,7 +41,7 @@ export function matcherOf(requirements: readonly Requirement[]): LabelMatcher {
   return (labels) => tests.every((test) => test(labels));
 }
 
-function valueOf(labels: Labels, key: string): string | undefined {
+function labelOf(labels: Labels, key: string): string | undefined {
   return labels !== undefined && Object.hasOwn(labels, key) ? labels[key] : undefined;
 }
 
@@ -50,12 +50,12 @@ function testOf({ key, operator, values }: Requirement): LabelMatcher {
     case '=':
     case '==': {
       const [wanted] = values;
-      return (labels) => valueOf(labels, key) === wanted;
+      return (labels) => labelOf(labels, key) === wanted;
     }
     case 'in': {
       const wanted = new Set(values);
       return (labels) => {
-        const value = valueOf(labels, key);
+        const value = labelOf(labels, key);
         return value !== undefined && wanted.has(value);
       };
     }
@@ -63,19 +63,19 @@ function testOf({ key, operator, values }: Requirement): LabelMatcher {
     case 'notin': {
       const unwanted = new Set(values);
       return (labels) => {
-        const value = valueOf(labels, key);
+        const value = labelOf(labels, key);
         return value === undefined || !unwanted.has(value);
       };
     }
     case 'exists':
-      return (labels) => valueOf(labels, key) !== undefined;
+      return (labels) => labelOf(labels, key) !== undefined;
     case '!':
-      return (labels) => valueOf(labels, key) === undefined;
+      return (labels) => labelOf(labels, key) === undefined;
     case '>':
     case '<': {
       const bound = BigInt(values[0] ?? '0');
       return (labels) => {
-        const value = valueOf(labels, key);
+        const value = labelOf(labels, key);
         if (value === undefined || !/^[+-]?\d{1,19}$/.test(value)) return false;
         return operator === '>' ? BigInt(value) > bound : BigInt(value) < bound;
       };

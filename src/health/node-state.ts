@@ -67,7 +67,9 @@ export function wantedTaints(node: Node, evicting: boolean, timestamp: string): 
   const conditions = node.status?.conditions ?? [];
   const wanted: Pick<Taint, 'key' | 'effect'>[] = [];
   const ready = readyStatus(node);
-  const health = ready === 'True' ? undefined : ready === 'False' ? NOT_READY : UNREACHABLE;
+  // A node that has just registered has not said yet how it is: it takes no pods, and has none to lose.
+  const registering = !conditions.some(({ type }) => type === 'Ready');
+  const health = ready === 'True' ? undefined : ready === 'False' || registering ? NOT_READY : UNREACHABLE;
   if (health) wanted.push({ key: health, effect: 'NoSchedule' });
   for (const [type, key] of PRESSURES) {
     if (conditions.some((condition) => condition.type === type && condition.status === 'True')) {
@@ -75,7 +77,7 @@ export function wantedTaints(node: Node, evicting: boolean, timestamp: string): 
     }
   }
   if (node.spec?.unschedulable) wanted.push({ key: UNSCHEDULABLE, effect: 'NoSchedule' });
-  if (health && evicting) wanted.push({ key: health, effect: 'NoExecute' });
+  if (health && evicting && !registering) wanted.push({ key: health, effect: 'NoExecute' });
 
   const same = (a: Pick<Taint, 'key' | 'effect'>, b: Pick<Taint, 'key' | 'effect'>): boolean =>
     a.key === b.key && a.effect === b.effect;

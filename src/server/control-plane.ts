@@ -134,7 +134,14 @@ export class ControlPlane implements Service {
       readings: this.boards.readings,
     });
     const external = options.externalBroker ?? false;
-    this.desiredPublisher = new DesiredPublisher({ bus, informers, clock, logger, externalBroker: external });
+    this.desiredPublisher = new DesiredPublisher({
+      bus,
+      informers,
+      clock,
+      logger,
+      externalBroker: external,
+      boot: random.uuid(),
+    });
     this.servicesPublisher = new ServicesPublisher({
       bus,
       informers,

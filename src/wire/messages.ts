@@ -28,6 +28,11 @@ export interface DesiredDigest {
   pods: Record<string, string>;
   /** `configmaps/<ns>/<name>` or `secrets/<ns>/<name>` -> resourceVersion. */
   configs: Record<string, string>;
+  /**
+   * Random id of the server process. With a broker that outlives it agents do not notice a restart; statuses that the
+   * old process had not flushed are lost then, so whoever sees another id reports everything again.
+   */
+  server?: string;
 }
 
 /** The agent's pod status. `sequence` rises with every report of this agent process; acknowledged by StatusAck. */

@@ -100,7 +100,7 @@ const MESSAGES: Readonly<Record<MessageKind, { readonly maxBytes: number; readon
   },
   DesiredDigest: {
     maxBytes: OBJECT_BYTES,
-    shape: object({ pods: map(text(64)), configs: map(text(64)) }),
+    shape: object({ pods: map(text(64)), configs: map(text(64)), 'server?': text(64) }),
   },
   StatusAck: { maxBytes: KIB, shape: object({ uid: text(128), sequence: integer(0) }) },
   StreamRequest: {

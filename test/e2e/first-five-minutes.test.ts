@@ -48,7 +48,7 @@ async function readyPods(selector: string, count: number): Promise<Pod[]> {
   });
 }
 
-const curl = (url: string): string => board.run('busybox', 'wget', '-q', '-O-', '-T', '3', url);
+const curl = (url: string): string => board.httpGet(url);
 
 describe('Deployment', () => {
   it('runs its pods, each in a sandbox, with the addresses that it reports', async () => {

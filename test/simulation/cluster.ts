@@ -40,7 +40,7 @@ export class Cluster {
   readonly workload: Workload;
   /** `namespace/name` of StatefulSet pods that run -> board and uid. */
 
-  constructor(options: { seed: string; facts: Facts }) {
+  constructor(options: { seed: string; facts: Facts; externalBroker: boolean }) {
     const { clock } = this;
     this.random = new SeededRandom(options.seed);
     const begin = clock.monotonic();
@@ -54,6 +54,7 @@ export class Cluster {
       random: random.fork('server'),
       broker: this.broker,
       facts: options.facts,
+      externalBroker: options.externalBroker,
       trace,
       violation,
       onEvent: (bucket, event) => {
@@ -116,6 +117,7 @@ export class Cluster {
     this.trace.add(board, `runs ${container.name}`);
     if (!/\/state-\d+-\d+$/.test(pod)) return;
     for (const other of this.boards) {
+      if (this.workload.givenUp.has(other.name)) continue;
       const twin = other.machine.running.find(
         ({ labels: theirs }) =>
           `${theirs[LABEL.podNamespace]}/${theirs[LABEL.podName]}` === pod && theirs[LABEL.podUid] !== uid,

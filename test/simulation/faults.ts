@@ -1,5 +1,6 @@
 import type { Clock } from '../../src/lib/clock.ts';
 import type { SeededRandom } from '../support/seeded-random.ts';
+import type { SimulatedBroker } from '../support/simulated-broker.ts';
 import type { Board } from './board.ts';
 import type { Server } from './server.ts';
 import type { Trace } from './trace.ts';
@@ -18,6 +19,7 @@ export class Faults {
   private readonly server: Server;
   private readonly boards: readonly Board[];
   private readonly trace: Trace;
+  private readonly broker: SimulatedBroker | undefined;
   private active = false;
   private readonly down = new Set<string>();
   private readonly faults: readonly Fault[];
@@ -28,6 +30,8 @@ export class Faults {
     server: Server;
     boards: readonly Board[];
     trace: Trace;
+    /** When it is a process of its own. */
+    broker: SimulatedBroker | undefined;
     /** Names of the faults that are allowed; all when absent. */
     only?: readonly string[];
   }) {
@@ -36,6 +40,7 @@ export class Faults {
     this.server = options.server;
     this.boards = options.boards;
     this.trace = options.trace;
+    this.broker = options.broker;
     const all: readonly Fault[] = [
       [14, 'server-crash', () => this.serverCrash()],
       [6, 'server-crash-at-sync', () => this.serverCrashAtSync()],
@@ -52,6 +57,8 @@ export class Faults {
       [16, 'container-crash', () => this.containerCrash()],
       [6, 'engine-down', () => this.engineDown()],
       [5, 'lost-events', () => this.lostEvents()],
+      [4, 'failing-probes', () => this.failingProbes()],
+      [2, 'broker-crash', () => this.brokerCrash()],
     ];
     const { only } = options;
     this.faults = only ? all.filter(([, name]) => only.includes(name)) : all;
@@ -82,9 +89,11 @@ export class Faults {
     this.server.disk.resume();
     this.server.crashAtSync = false;
     this.server.jumpClock(0);
+    this.broker?.restart();
     if (!this.server.up) void this.server.start();
     for (const board of this.boards) {
       board.machine.eventLoss = 0;
+      board.machine.probesFail = false;
       board.machine.engine.down = false;
       board.setLink(true);
       board.bus?.thaw();
@@ -247,6 +256,24 @@ export class Faults {
     this.later(this.duration(5000, 60_000), () => {
       machine.eventLoss = 0;
     });
+  }
+
+  private failingProbes(): void {
+    const { machine, name } = this.random.pick(this.boards);
+    this.note(name, 'probes fail');
+    machine.probesFail = true;
+    this.later(this.duration(2000, 60_000), () => {
+      machine.probesFail = false;
+    });
+  }
+
+  /** Only a broker of its own can die alone. */
+  private brokerCrash(): void {
+    if (!this.broker) return;
+    const { broker } = this;
+    this.note('broker', 'crashes and forgets everything');
+    broker.crash();
+    this.later(this.duration(100, 30_000), () => broker.restart());
   }
 
   private since1970(): number {

@@ -72,12 +72,12 @@ function podProblems(pod: Pod, cluster: Cluster): string[] {
   if (image.includes('work')) return [`${title} has not ended`];
   const sandboxes = running.filter(({ labels }) => labels[LABEL.type] === 'podsandbox');
   if (sandboxes.length !== 1) found.push(`${title} has ${sandboxes.length} running sandboxes`);
-  for (const { name } of pod.spec.containers) {
+  for (const { name, image: wanted } of pod.spec.containers) {
     const own = running.filter(
       ({ labels }) => labels[LABEL.type] !== 'podsandbox' && labels[LABEL.containerName] === name,
     );
     if (own.length !== 1) found.push(`${title} has ${own.length} running containers ${name}`);
-    else if (own[0]?.image !== image) found.push(`${title} runs ${own[0]?.image} instead of ${image}`);
+    else if (own[0]?.image !== wanted) found.push(`${title} runs ${own[0]?.image} instead of ${wanted}`);
     const status = pod.status?.containerStatuses?.find((each) => each.name === name);
     if (own[0] && status?.containerID !== `docker://${own[0].id}`)
       found.push(`${title} reports the container ${status?.containerID} instead of ${own[0].id}`);

@@ -14,6 +14,8 @@ export const IMAGES = {
   work: 'sim/work:1',
   fail: 'sim/fail:1',
   missing: 'sim/missing:1',
+  init: 'sim/init:1',
+  sidecar: 'sim/sidecar:1',
 } as const;
 
 /**
@@ -23,6 +25,8 @@ export const IMAGES = {
 export class Machine {
   readonly engine: FakeRuntime;
   readonly completions: { uid: string; container: string }[] = [];
+  /** Probes in its containers fail. */
+  probesFail = false;
   /** How often events get lost. */
   eventLoss = 0;
   latencyMs: readonly [number, number] = [1, 40];
@@ -46,7 +50,15 @@ export class Machine {
     this.engine = new FakeRuntime({ clock, owner: name });
     const { images } = this.engine;
     images.set('sim/pause:1', { present: true });
-    for (const image of IMAGES.serve) images.set(image, { present: false, pullMs: 800, stopsAfterMs: 300, exitCode: 0 });
+    for (const image of IMAGES.serve) images.set(image, {
+        present: false,
+        pullMs: 800,
+        stopsAfterMs: 300,
+        exitCode: 0,
+        exec: () => ({ exitCode: this.probesFail ? 1 : 0, afterMs: 20 }),
+      });
+    images.set(IMAGES.init, { present: true, exitAfterMs: 700, exitCode: 0 });
+    images.set(IMAGES.sidecar, { present: true, stopsAfterMs: 100, exitCode: 0 });
     images.set(IMAGES.slowStop, { present: true, ignoresSigterm: true });
     images.set(IMAGES.work, { present: true, exitAfterMs: 6000, exitCode: 0, stopsAfterMs: 200 });
     images.set(IMAGES.fail, { present: true, exitAfterMs: 3000, exitCode: 3, stopsAfterMs: 200 });

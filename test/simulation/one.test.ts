@@ -10,6 +10,7 @@ test('one', async () => {
     const t = performance.now();
     const o = await runSeed({ seed: String(s), facts, ...(only ? { only } : {}) });
     console.log(s, o.violations.length ? 'FAIL' : 'ok', Math.round(performance.now() - t) + 'ms', Math.round(o.virtualMs / 1000) + 'vs healed', Math.round(o.healedMs / 1000), 'acks', o.acknowledged, o.refused, o.digest.slice(0, 8));
+    if (o.violations.length && process.env.STOP) { console.log(o.violations.slice(0, 3).join('\n')); break; }
     if (o.violations.length) { console.log(o.violations.slice(0, 6).join('\n')); writeFileSync('/tmp/sim/trace-' + s + '.txt', o.trace); }
   }
 });

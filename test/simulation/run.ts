@@ -1,3 +1,4 @@
+import { SeededRandom } from '../support/seeded-random.ts';
 import { Cluster } from './cluster.ts';
 import { Faults } from './faults.ts';
 import { problems } from './invariants.ts';
@@ -33,9 +34,10 @@ export interface RunOptions {
 
 /** One cluster's life: some minutes of work and faults, then quiet, then everything must be as asked. */
 export async function runSeed({ seed, facts, only, keepTrace }: RunOptions): Promise<Outcome> {
-  const cluster = new Cluster({ seed, facts });
+  const style = new SeededRandom(`${seed}/style`);
+  const externalBroker = style.chance(0.2);
+  const cluster = new Cluster({ seed, facts, externalBroker });
   const { clock, random, trace, server, boards, workload, violations } = cluster;
-  const style = random.fork('style');
   let healedMs = 0;
   try {
     await cluster.start();
@@ -46,6 +48,7 @@ export async function runSeed({ seed, facts, only, keepTrace }: RunOptions): Pro
       server,
       boards,
       trace,
+      broker: externalBroker ? cluster.broker : undefined,
       ...(only === undefined ? {} : { only }),
     });
     workload.start(style.pick([1000, 3000, 6000]));
@@ -56,6 +59,14 @@ export async function runSeed({ seed, facts, only, keepTrace }: RunOptions): Pro
     if (violations.length === 0) {
       workload.stop();
       await faults.heal();
+      // A node that a user deleted comes back with its agent.
+      await clock.advance(30_000);
+      for (const board of boards) {
+        if (server.plane?.store.get('nodes', board.name)) continue;
+        trace.add(board.name, 'agent is restarted: its node was deleted');
+        board.killAgent();
+        await board.startAgent();
+      }
       let tidy = false;
       void workload.tidyUp().then(() => {
         tidy = true;

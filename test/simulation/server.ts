@@ -29,7 +29,7 @@ interface ServerProcess {
   ready: boolean;
 }
 
-/** The server: its disk, and the process that comes and goes. The broker is inside it and dies with it. */
+/** The server: its disk, and the process that comes and goes. The broker is inside it and dies with it, or outlives it. */
 export class Server {
   readonly disk = new MemoryDisk();
   /** The newest revision that anybody has seen. */
@@ -38,6 +38,7 @@ export class Server {
   private readonly random: SeededRandom;
   private readonly broker: SimulatedBroker;
   private readonly facts: Facts;
+  private readonly externalBroker: boolean;
   private readonly trace: Trace;
   private readonly violation: (what: string) => void;
   private readonly onEvent: (bucket: string, event: StoreEvent) => void;
@@ -56,6 +57,8 @@ export class Server {
     random: SeededRandom;
     broker: SimulatedBroker;
     facts: Facts;
+    /** The broker is another process and outlives this one. */
+    externalBroker: boolean;
     trace: Trace;
     violation: (what: string) => void;
     onEvent: (bucket: string, event: StoreEvent) => void;
@@ -66,6 +69,7 @@ export class Server {
     this.random = options.random;
     this.broker = options.broker;
     this.facts = options.facts;
+    this.externalBroker = options.externalBroker;
     this.trace = options.trace;
     this.violation = options.violation;
     this.onEvent = options.onEvent;
@@ -100,7 +104,7 @@ export class Server {
     const logger = this.trace.logger('server', (message) => {
       if (!EXPECTED.test(message)) this.violation(`logged an error: ${message}`);
     });
-    this.broker.restart();
+    if (!this.externalBroker) this.broker.restart();
     const bus = this.broker.bus({ clientId: 'server' });
     const engine = this.crashing(new MemoryEngine({ disk: this.disk, clock }));
     const plane = new ControlPlane({
@@ -117,6 +121,7 @@ export class Server {
       ca: '-----BEGIN CERTIFICATE-----\n',
       advertise: { address: '192.168.1.2', port: 6443 },
       freeze: true,
+      externalBroker: this.externalBroker,
     });
     const client = life.guard(
       new LocalClient({
@@ -150,7 +155,7 @@ export class Server {
     process.life.end();
     process.clock.stop();
     process.bus.kill();
-    this.broker.crash();
+    if (!this.externalBroker) this.broker.crash();
     this.disk.crash(this.random.integer(this.disk.unsynced + 1));
   }
 

@@ -39,6 +39,8 @@ type Action = () => Promise<void>;
 /** A user who does what users do, and remembers what was acknowledged. */
 export class Workload {
   readonly owned = new Map<string, Owned>();
+  /** By deleting a Node a user says that its board is gone: pods are made anew elsewhere, whatever still runs there. */
+  readonly givenUp = new Set<string>();
   acknowledged = 0;
   refused = 0;
   private readonly client: () => Client | undefined;
@@ -180,6 +182,8 @@ export class Workload {
                               ? () => this.drain(client)
                               : choice < 97
                                 ? () => this.throwawayNamespace(client)
+                                : choice < 98
+                                  ? () => this.deleteNode(client)
                                 : this.deletePodOfSomeone(client);
     action?.().catch(() => {
       // Counted where it happened.
@@ -366,6 +370,17 @@ export class Workload {
     );
   }
 
+  /** Its agent knows nothing of that: the node is back when the agent starts again, as with kubelet. */
+  private async deleteNode(client: Client): Promise<void> {
+    const board = this.random.pick(this.boards);
+    for (const owned of this.owned.values()) {
+      // Pods of a node that is gone are collected.
+      if (owned.type.resource === 'pods' && owned.deletion === 'none') owned.deletion = 'asked';
+    }
+    this.givenUp.add(board);
+    await this.attempt(`delete node ${board}`, () => client.delete(NODES, undefined, board));
+  }
+
   private async drain(client: Client): Promise<void> {
     const board = this.random.pick(this.boards);
     await this.attempt(`drain ${board}`, async () => {
@@ -506,11 +521,18 @@ export class Workload {
   private template(labels: Record<string, string>, image: string, restartPolicy = 'Always'): Template {
     const config = this.random.chance(0.25) ? this.pick(CONFIG_MAPS) : undefined;
     const grace = this.random.pick([30, 30, 5, 1]);
+    const probe = (periodSeconds: number) => ({ exec: { command: ['check'] }, periodSeconds, timeoutSeconds: 1 });
+    const probed = image.includes('serve');
+    const readiness = probed && this.random.chance(0.3) ? { readinessProbe: probe(5) } : {};
+    const liveness = probed && this.random.chance(0.1) ? { livenessProbe: { ...probe(10), failureThreshold: 3 } } : {};
+    const init = this.random.chance(0.15) ? { initContainers: [{ name: 'init', image: IMAGES.init }] } : {};
+    const second = probed && this.random.chance(0.15) ? [{ name: 'second', image: IMAGES.sidecar }] : [];
     return {
       metadata: { labels },
       spec: {
         restartPolicy,
         terminationGracePeriodSeconds: grace,
+        ...init,
         // Optional: the user may delete it again.
         ...(config ? { volumes: [{ name: 'config', configMap: { name: config.name, optional: true } }] } : {}),
         containers: [
@@ -518,8 +540,11 @@ export class Workload {
             name: 'main',
             image,
             resources: { requests: { cpu: '10m' } },
+            ...readiness,
+            ...liveness,
             ...(config ? { volumeMounts: [{ name: 'config', mountPath: '/config' }] } : {}),
           },
+          ...second,
         ],
       },
     };

@@ -17,9 +17,9 @@ import { VirtualClock } from './virtual-clock.ts';
 /** A Client with looks inside, for tests. */
 export type TestClient = Client & Pick<FakeClient, 'peek' | 'all' | 'everything' | 'intercept'>;
 
-/** Every controller has to behave alike on the fake and on the real registry: TEST_API=registry runs the tests on it. */
-export type Api = 'fake' | 'registry';
-const API = (process.env.TEST_API ?? 'fake') as Api;
+/** Every controller has to behave alike on the fake and on the real registry: describe.each(APIS). */
+export const APIS = ['fake', 'registry'] as const;
+export type Api = (typeof APIS)[number];
 
 /** An API, a virtual clock and whatever controllers a test wants, with boards that run what is bound to them. */
 export class ControlPlane {
@@ -30,10 +30,9 @@ export class ControlPlane {
   readonly kubelet: FakeKubelet;
   private services: Service[] = [];
 
-  static async open(options: { catalogue?: Catalogue; api?: Api } = {}): Promise<ControlPlane> {
+  static async open(api: Api, options: { catalogue?: Catalogue } = {}): Promise<ControlPlane> {
     const clock = new VirtualClock();
     const random = new SeededRandom(1);
-    const { api = API } = options;
     if (api === 'fake')
       return new ControlPlane(new FakeClient({ clock, random }), clock, random, options.catalogue);
     const client = await RegistryClient.open(clock, random);

@@ -331,7 +331,9 @@ export class FakeClient implements Client {
     if (old.status !== undefined) loose.status = old.status;
     else if (hasStatus(type)) delete loose.status;
     this.keepServerFields(next, old);
-    if (!sameJson(loose.spec, old.spec) && next.metadata.generation !== undefined) {
+    const marked =
+      type.resource === 'deployments' && !sameJson(next.metadata.annotations, old.metadata.annotations);
+    if ((!sameJson(loose.spec, old.spec) || marked) && next.metadata.generation !== undefined) {
       next.metadata.generation += 1;
     }
     return this.settle(type, old, next, verb);
@@ -339,8 +341,10 @@ export class FakeClient implements Client {
 
   private replaceStatus(type: ResourceType<KubeObject>, given: KubeObject, verb: Verb): KubeObject {
     const old = this.lock(type, given);
-    const next = cloneJson(old) as Loose;
+    // Only the status and metadata of what is given count, and of metadata not what the server owns.
+    const next = { ...cloneJson(old), metadata: given.metadata } as Loose;
     next.status = (given as Loose).status;
+    this.keepServerFields(next, old);
     return this.settle(type, old, next, verb);
   }
 

@@ -62,6 +62,7 @@ export class DesiredPublisher implements Service {
   private readonly secrets: Informer<Secret>;
   private readonly informers: InformerSet;
   private readonly externalBroker: boolean;
+  private readonly boot: string | undefined;
   private readonly queue: WorkQueue;
   private readonly told = new Map<string, Told>();
   /** Retained topics that an earlier server left at an external broker, by node. */
@@ -75,12 +76,15 @@ export class DesiredPublisher implements Service {
     logger: Logger;
     /** The broker outlives us (`--mqtt-url`): what it retains may be of another server process. */
     externalBroker?: boolean;
+    /** Random id of this server process, which agents are told in the digest. */
+    boot?: string;
   }) {
     this.bus = options.bus;
     this.clock = options.clock;
     this.logger = options.logger;
     this.informers = options.informers;
     this.externalBroker = options.externalBroker ?? false;
+    this.boot = options.boot;
     this.pods = options.informers.of(PODS);
     this.configMaps = options.informers.of(CONFIG_MAPS);
     this.secrets = options.informers.of(SECRETS);
@@ -254,7 +258,12 @@ export class DesiredPublisher implements Service {
   private async sayDigest(node: string, told: Told): Promise<void> {
     const pods: Record<string, string> = {};
     for (const [uid, pod] of told.pods) pods[uid] = pod.metadata.resourceVersion ?? '';
-    const payload = encodeMessage('DesiredDigest', { v: 1, pods, configs: Object.fromEntries(told.configs) });
+    const payload = encodeMessage('DesiredDigest', {
+      v: 1,
+      pods,
+      configs: Object.fromEntries(told.configs),
+      ...(this.boot === undefined ? {} : { server: this.boot }),
+    });
     if (payload !== undefined) await this.say(topics.desiredDigest(node), payload);
   }
 

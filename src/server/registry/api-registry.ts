@@ -1,12 +1,12 @@
 // The registry as HTTP, the in-process client and the bus see it: verbs are sorted to the parts that carry them out.
 
 import type { Catalogue } from '../../api/catalogue.ts';
-import { badRequest, conflict, invalid, StatusError } from '../../api/errors.ts';
+import { badRequest, invalid, StatusError } from '../../api/errors.ts';
 import { type JsonObject, type KubeObject, objectKey } from '../../api/object.ts';
 import { groupResource } from '../../api/resource.ts';
 import type { Schemas } from '../../api/schema.ts';
 import type { Status } from '../../api/types/meta-v1.ts';
-import { invalidValue, numberAt, objectAt, stringAt, stringsAt } from '../../api/validation.ts';
+import { invalidValue, objectAt, stringAt } from '../../api/validation.ts';
 import type { Patch } from '../../client/port.ts';
 import type { Clock } from '../../lib/clock.ts';
 import type { Logger } from '../../lib/logger.ts';
@@ -16,11 +16,10 @@ import { notHonoured } from '../admission/not-honoured.ts';
 import { AdmissionChain, type AdmissionPlugin } from '../admission/port.ts';
 import type { Store } from '../store/port.ts';
 import { ServiceAllocator } from './allocation.ts';
-import { bind, SUCCESS_CREATED } from './binding.ts';
 import { type DecodeAs, decodeBody, decodePatched } from './decoding.ts';
 import { Deleter } from './deletion.ts';
 import { EventLimits } from './event-limits.ts';
-import { markEvicted, takeDisruption } from './eviction.ts';
+import { checkIdentity, checkUid, notServed } from './identity-checks.ts';
 import { applyPatch } from './patching.ts';
 import { type Allocator, missing, type Projection, WritePipeline } from './pipeline.ts';
 import type {
@@ -40,7 +39,7 @@ import { projectionOf } from './projections.ts';
 import { Reader } from './reading.ts';
 import { answerReview, isReview } from './reviews.ts';
 import { type Served, ServedResources, type Strategies } from './served.ts';
-import { requestToken } from './token-request.ts';
+import { SubresourcePosts } from './subresource-posts.ts';
 import { Watcher } from './watching.ts';
 
 export interface ComponentHealth {
@@ -74,7 +73,6 @@ export class ApiRegistry implements Registry, Service {
   private readonly store: Store;
   private readonly schemas: Schemas;
   private readonly clock: Clock;
-  private readonly random: Random;
   private readonly admission: AdmissionChain;
   private readonly pipeline: WritePipeline;
   private readonly deleter: Deleter;
@@ -83,7 +81,7 @@ export class ApiRegistry implements Registry, Service {
   private readonly eventLimits: EventLimits;
   private readonly services: ServiceAllocator;
   private readonly projections = new Map<Served, Map<string, Projection | undefined>>();
-  private readonly tokenIssuer: TokenIssuer | undefined;
+  private readonly posts: SubresourcePosts;
   private readonly reviews: Reviews | undefined;
   private readonly components: () => ComponentHealth[];
 
@@ -93,7 +91,6 @@ export class ApiRegistry implements Registry, Service {
     this.store = store;
     this.schemas = schemas;
     this.clock = clock;
-    this.random = random;
     this.served = new ServedResources({ catalogue, schemas, strategies });
     this.admission = new AdmissionChain([...options.admission, notHonoured({ store, catalogue })]);
     this.services = new ServiceAllocator({ store, random, logger, serviceCidr: options.serviceCidr });
@@ -103,7 +100,17 @@ export class ApiRegistry implements Registry, Service {
     this.reader = new Reader(store);
     this.watcher = new Watcher({ store, clock });
     this.eventLimits = new EventLimits({ store, clock, logger });
-    this.tokenIssuer = options.tokenIssuer;
+    this.posts = new SubresourcePosts({
+      store,
+      catalogue,
+      schemas,
+      served: this.served,
+      admission: this.admission,
+      deleter: this.deleter,
+      clock,
+      random,
+      tokenIssuer: options.tokenIssuer,
+    });
     this.reviews = options.reviews;
     this.components = options.components ?? (() => []);
   }
@@ -170,7 +177,7 @@ export class ApiRegistry implements Registry, Service {
     body: unknown,
     options: WriteOptions = {},
   ): Promise<KubeObject> {
-    if (target.subresource !== undefined) return this.createSubresource(context, target, body, options);
+    if (target.subresource !== undefined) return this.posts.create(context, target, body, options);
     const served = this.resource(target, context);
     const object = decodeBody(this.catalogue, itself(served), body, options, context);
     if (isReview(target)) {
@@ -178,7 +185,7 @@ export class ApiRegistry implements Registry, Service {
     }
     if (groupResource(target.info) === 'bindings') {
       const name = stringAt(objectAt(object, 'metadata'), 'name');
-      return this.bind(context, { ...target, name }, object, options);
+      return this.posts.bind(context, { ...target, name }, object, options);
     }
     requireNamespace(target);
     applyDefaults(served, object);
@@ -299,122 +306,6 @@ export class ApiRegistry implements Registry, Service {
     return found;
   }
 
-  private async createSubresource(
-    context: RequestContext,
-    target: Target,
-    body: unknown,
-    options: WriteOptions,
-  ): Promise<KubeObject> {
-    const decode = (schema: string, apiVersion: string, kind: string): JsonObject =>
-      decodeBody(
-        this.catalogue,
-        { kind, apiVersion, struct: this.schemas.struct(schema) },
-        body,
-        options,
-        context,
-      );
-    switch (`${groupResource(target.info)}/${target.subresource}`) {
-      case 'pods/binding': {
-        const binding = decode('io.k8s.api.core.v1.Binding', 'v1', 'Binding');
-        return this.bind(context, target, binding, options);
-      }
-      case 'pods/eviction': {
-        const eviction = decode('io.k8s.api.policy.v1.Eviction', 'policy/v1', 'Eviction');
-        return this.evict(context, target, eviction, options);
-      }
-      case 'serviceaccounts/token': {
-        const request = decode(
-          'io.k8s.api.authentication.v1.TokenRequest',
-          'authentication.k8s.io/v1',
-          'TokenRequest',
-        );
-        await this.admit(context, target, request, options);
-        return requestToken({
-          store: this.store,
-          issuer: this.tokenIssuer,
-          random: this.random,
-          namespace: target.namespace ?? '',
-          name: target.name ?? '',
-          request,
-          now: this.clock.now(),
-        });
-      }
-      default:
-        throw notServed();
-    }
-  }
-
-  private async bind(
-    context: RequestContext,
-    target: Target,
-    binding: JsonObject,
-    options: WriteOptions,
-  ): Promise<KubeObject> {
-    checkIdentity(target, objectAt(binding, 'metadata'), true);
-    await this.admit(context, target, binding, options);
-    const status = await bind(this.store, {
-      namespace: target.namespace ?? '',
-      name: target.name ?? '',
-      binding,
-      now: this.clock.now(),
-      dryRun: options.dryRun === true,
-    });
-    return status as unknown as KubeObject;
-  }
-
-  private async evict(
-    context: RequestContext,
-    target: Target,
-    eviction: JsonObject,
-    options: WriteOptions,
-  ): Promise<KubeObject> {
-    checkIdentity(target, objectAt(eviction, 'metadata'), true);
-    await this.admit(context, target, eviction, options);
-    const given = objectAt(eviction, 'deleteOptions');
-    const dryRun = options.dryRun === true || stringsAt(given, 'dryRun').includes('All');
-    const request: DeleteRequest = { dryRun };
-    const grace = numberAt(given, 'gracePeriodSeconds');
-    if (grace !== undefined) request.gracePeriodSeconds = grace;
-    const policy = stringAt(given, 'propagationPolicy');
-    if (policy !== '') request.propagationPolicy = policy;
-    const preconditions = objectAt(given, 'preconditions');
-    if (Object.keys(preconditions).length > 0) request.preconditions = preconditions as { uid?: string };
-    await takeDisruption(this.store, {
-      namespace: target.namespace ?? '',
-      name: target.name ?? '',
-      now: this.clock.now(),
-      dryRun,
-    });
-    const subject = { namespace: target.namespace ?? '', name: target.name ?? '', now: this.clock.now() };
-    if (!dryRun) await markEvicted(this.store, subject);
-    await this.deleter.delete(
-      context,
-      { ...target, subresource: undefined },
-      this.served.of(target.info),
-      request,
-    );
-    return SUCCESS_CREATED as unknown as KubeObject;
-  }
-
-  private async admit(
-    context: RequestContext,
-    target: Target,
-    object: JsonObject,
-    options: WriteOptions,
-  ): Promise<void> {
-    const request = {
-      operation: 'CREATE' as const,
-      target,
-      bucket: groupResource(target.info),
-      object,
-      old: undefined,
-      context,
-      dryRun: options.dryRun === true,
-    };
-    await this.admission.admit(request);
-    await this.admission.validate(request);
-  }
-
   private answer(projection: Projection, outcome: WriteResult): WriteResult {
     const object = projection.view(outcome.object) as unknown as KubeObject;
     return { object, created: outcome.created };
@@ -482,40 +373,4 @@ function requireNamespace(target: Target): void {
   if (target.info.namespaced && !target.namespace) {
     throw badRequest('an empty namespace may not be set during creation');
   }
-}
-
-/** Name and namespace of a body have to be those of the URL. */
-function checkIdentity(target: Target, metadata: JsonObject, nameMayBeAbsent: boolean): void {
-  const name = stringAt(metadata, 'name');
-  if (name === '' && !nameMayBeAbsent) {
-    throw badRequest(
-      `the name of the object (${target.name} based on URL) was undeterminable: name must be provided`,
-    );
-  }
-  if (name !== '' && name !== target.name) {
-    throw badRequest(`the name of the object (${name}) does not match the name on the URL (${target.name})`);
-  }
-  const namespace = stringAt(metadata, 'namespace');
-  if (target.info.namespaced && namespace !== '' && namespace !== target.namespace) {
-    throw badRequest(
-      `the namespace of the object (${namespace}) does not match the namespace on the URL (${target.namespace})`,
-    );
-  }
-  metadata.name = target.name;
-  if (target.info.namespaced) metadata.namespace = target.namespace;
-}
-
-/** A PUT with a uid means that very object, not one of the same name. */
-function checkUid(target: Target, given: JsonObject, current: JsonObject): void {
-  const uid = stringAt(given, 'uid');
-  if (uid === '' || uid === current.uid) return;
-  throw conflict(
-    target.info,
-    target.name ?? '',
-    `StorageError: invalid object, Code: 4, Key: ${objectKey(target.namespace, target.name ?? '')}, ResourceVersion: 0, AdditionalErrorMsg: Precondition failed: UID in precondition: ${uid}, UID in object meta: ${current.uid}`,
-  );
-}
-
-function notServed(): StatusError {
-  return new StatusError('NotFound', 404, 'the server could not find the requested resource', {});
 }

@@ -319,7 +319,11 @@ export class WritePipeline {
     old: JsonObject | undefined,
     context: RequestContext,
   ): void {
-    for (const text of served.strategy.warnings?.(object, old) ?? []) context.warn(text);
+    const { strategy } = served;
+    // Who changes only labels need not hear again what is odd about the spec.
+    const generation = objectAt(object, 'metadata').generation;
+    if (old && strategy.hasGeneration && generation === objectAt(old, 'metadata').generation) return;
+    for (const text of strategy.warnings?.(object, old) ?? []) context.warn(text);
   }
 }
 

@@ -165,9 +165,12 @@ function firstAfter(rows: readonly Stored[], after: string): number {
   return low;
 }
 
+/** The smallest key after a given one is that key with a zero byte at its end. */
+const KEY_END = String.fromCharCode(0);
+
 /** The shape of Kubernetes' tokens: base64 of {v, rv, start}, where start is the key to go on from. */
 function encodeContinue(revision: number, lastKey: string): string {
-  const token = { v: 'meta.k8s.io/v1', rv: revision, start: `${lastKey}\u0000` };
+  const token = { v: 'meta.k8s.io/v1', rv: revision, start: `${lastKey}${KEY_END}` };
   return Buffer.from(JSON.stringify(token)).toString('base64url');
 }
 
@@ -188,5 +191,5 @@ function decodeContinue(token: string): { revision: number; after: string } {
   if (v !== 'meta.k8s.io/v1' || typeof rv !== 'number' || typeof start !== 'string' || !(rv > 0)) {
     throw refuse('incorrect encoded start resourceVersion');
   }
-  return { revision: rv, after: start.replace(/\u0000$/, '') };
+  return { revision: rv, after: start.endsWith(KEY_END) ? start.slice(0, -1) : start };
 }

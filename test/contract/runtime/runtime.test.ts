@@ -56,7 +56,10 @@ const worlds: [string, () => Promise<World>][] = [
 const BEHAVIOUR = {
   runs: { image: IMAGE, entrypoint: ['/bin/busybox', 'sleep', '1000'] },
   exits: { image: 'exits', entrypoint: ['/bin/busybox', 'sh', '-c', 'exit 7'] },
-  deaf: { image: 'deaf', entrypoint: ['/bin/busybox', 'sh', '-c', 'trap "" TERM; while :; do sleep 1; done'] },
+  deaf: {
+    image: 'deaf',
+    entrypoint: ['/bin/busybox', 'sh', '-c', 'trap "" TERM; while :; do sleep 1; done'],
+  },
   noCommand: { image: 'nocommand', entrypoint: ['/nope'] },
 };
 
@@ -105,7 +108,12 @@ describe.each(worlds)('%s as a ContainerRuntime', (name, make) => {
   it('creates without starting, starts, stops, removes; list and inspect tell the same', async () => {
     const made = spec('runs');
     const id = await runtime.create(made);
-    expect(await runtime.inspect(id)).toMatchObject({ id, name: made.name, state: 'created', image: made.image });
+    expect(await runtime.inspect(id)).toMatchObject({
+      id,
+      name: made.name,
+      state: 'created',
+      image: made.image,
+    });
     await runtime.start(id);
     const running = await runtime.inspect(id);
     expect(running).toMatchObject({ state: 'running', labels: { 'io.kubernetes.pod.uid': 'u' } });
@@ -177,9 +185,9 @@ describe.each(worlds)('%s as a ContainerRuntime', (name, make) => {
   it('knows images that are there, and fails for those that are not', async () => {
     expect((await runtime.inspectImage(IMAGE))?.id).toBe(await runtime.imageId(IMAGE));
     expect(await runtime.inspectImage('no.such.registry.invalid/image:1')).toBeUndefined();
-    await expect(runtime.create({ ...spec('runs'), image: 'no.such.registry.invalid/image:1' })).rejects.toMatchObject(
-      { code: 'ImageNotFound' },
-    );
+    await expect(
+      runtime.create({ ...spec('runs'), image: 'no.such.registry.invalid/image:1' }),
+    ).rejects.toMatchObject({ code: 'ImageNotFound' });
     await expect(runtime.pull('no.such.registry.invalid/image:1')).rejects.toBeInstanceOf(RuntimeError);
   });
 
@@ -295,7 +303,12 @@ describe('DockerRuntime alone', () => {
     expect(got.stdout().toString()).toBe('one\nthree\n');
     expect(got.stderr()).toBe('two\n');
     const tail = collector();
-    await runtime.logs(id, { follow: false, timestamps: false, tailLines: 1 }, tail.sink, new AbortController().signal);
+    await runtime.logs(
+      id,
+      { follow: false, timestamps: false, tailLines: 1 },
+      tail.sink,
+      new AbortController().signal,
+    );
     expect(tail.stdout().toString()).toBe('three\n');
     await runtime.remove(id);
   });
@@ -312,8 +325,12 @@ describe('DockerRuntime alone', () => {
   });
 
   it('gives limits to the kernel', async () => {
-    const id = await make('sleep 1000', { resources: { memoryBytes: 32 * 1024 * 1024, cpuShares: 102, cpuQuota: 20_000 } });
-    const details = (await daemon.call('GET', `/containers/${id}/json`)) as { HostConfig: Record<string, number> };
+    const id = await make('sleep 1000', {
+      resources: { memoryBytes: 32 * 1024 * 1024, cpuShares: 102, cpuQuota: 20_000 },
+    });
+    const details = (await daemon.call('GET', `/containers/${id}/json`)) as {
+      HostConfig: Record<string, number>;
+    };
     expect(details.HostConfig).toMatchObject({ CpuShares: 102, CpuQuota: 20_000, CpuPeriod: 100_000 });
     await runtime.remove(id);
   });

@@ -84,32 +84,17 @@ export function deploymentController(context: ControllerContext): Controller {
       `Scaled ${to > from ? 'up' : 'down'} replica set ${name} from ${from} to ${to}`,
     );
 
-  /** The Deployment as it is after the step; undefined when the pass has to start again. */
-  const execute = async (deployment: Deployment, step: DeploymentStep): Promise<Deployment | undefined> => {
-    switch (step.do) {
-      case 'create':
-        return (await create(deployment, step)) ? deployment : undefined;
-      case 'update': {
-        const { name = '' } = step.replicaSet.metadata;
-        await client.update(REPLICA_SETS, step.replicaSet);
-        if (step.scaled) tellScaled(deployment, name, step.scaled.from, step.scaled.to);
-        return deployment;
-      }
-      case 'delete': {
-        const { namespace, name = '', uid } = step.replicaSet.metadata;
-        await client.delete(REPLICA_SETS, namespace, name, {
-          ...(uid === undefined ? {} : { preconditions: { uid } }),
-        });
-        return deployment;
-      }
-      case 'annotate': {
-        const { namespace, name = '', resourceVersion } = deployment.metadata;
-        return await client.patch(DEPLOYMENTS, namespace, name, {
-          type: 'merge',
-          body: { metadata: { resourceVersion, annotations: { [REVISION]: step.revision } } },
-        });
-      }
+  /** False: the pass has to start again. */
+  const execute = async (deployment: Deployment, step: DeploymentStep): Promise<boolean> => {
+    if (step.do === 'create') return await create(deployment, step);
+    const { namespace, name = '', uid } = step.replicaSet.metadata;
+    if (step.do === 'update') {
+      await client.update(REPLICA_SETS, step.replicaSet);
+      if (step.scaled) tellScaled(deployment, name, step.scaled.from, step.scaled.to);
+    } else {
+      await client.delete(REPLICA_SETS, namespace, name, uid === undefined ? {} : { preconditions: { uid } });
     }
+    return true;
   };
 
   return new Controller({
@@ -123,15 +108,14 @@ export function deploymentController(context: ControllerContext): Controller {
     ],
     reconcile: async (key) => {
       const { namespace, name } = splitKey(key);
-      let deployment = deployments.get(namespace, name);
+      const deployment = deployments.get(namespace, name);
       if (!deployment?.spec) return undefined;
-      const owner = deployment;
       const owned = await claim({
         client,
-        owner,
+        owner: deployment,
         ownerType: DEPLOYMENTS,
         informer: replicaSets,
-        matches: (set) => matches(owner, set),
+        matches: (set) => matches(deployment, set),
       });
       const decision = decideDeployment({
         deployment,
@@ -140,11 +124,17 @@ export function deploymentController(context: ControllerContext): Controller {
         now: clock.now(),
       });
       for (const step of decision.steps) {
-        deployment = await execute(deployment, step);
-        if (!deployment) return undefined;
+        if (!(await execute(deployment, step))) return undefined;
       }
-      if (!sameJson(deployment.status, decision.status)) {
-        await client.updateStatus(DEPLOYMENTS, { ...deployment, status: decision.status });
+      const { status, revision } = decision;
+      if (revision !== undefined || !sameJson(deployment.status, status)) {
+        // Annotations may be written with the status: an update of the Deployment itself would raise its generation.
+        const annotations = { ...deployment.metadata.annotations, ...(revision && { [REVISION]: revision }) };
+        await client.updateStatus(DEPLOYMENTS, {
+          ...deployment,
+          metadata: { ...deployment.metadata, annotations },
+          status,
+        });
       }
       return decision.again;
     },

@@ -25,13 +25,13 @@ import { baseStatus, hasDeadline, isComplete, rolloutStatus, setCondition, until
 export type DeploymentStep =
   | { do: 'create'; replicaSet: ReturnType<typeof newReplicaSet> }
   | { do: 'update'; replicaSet: ReplicaSet; scaled?: { from: number; to: number } }
-  | { do: 'delete'; replicaSet: ReplicaSet }
-  /** The revision of the newest ReplicaSet, shown on the Deployment. */
-  | { do: 'annotate'; revision: string };
+  | { do: 'delete'; replicaSet: ReplicaSet };
 
 export interface DeploymentDecision {
   steps: DeploymentStep[];
   status: DeploymentStatus;
+  /** The revision of the newest ReplicaSet, to be shown on the Deployment; undefined when it is, or there is none. */
+  revision: string | undefined;
   /** Look again after so many ms: the progress deadline. */
   again: number | undefined;
 }
@@ -203,14 +203,11 @@ class Pass {
         ...(from === draft.replicas ? {} : { scaled: { from, to: draft.replicas } }),
       };
     });
-    const shown = this.deployment.metadata.annotations;
-    const annotate: DeploymentStep[] =
-      this.revision !== undefined && revisionOf(shown) !== Number(this.revision)
-        ? [{ do: 'annotate', revision: this.revision }]
-        : [];
+    const shown = revisionOf(this.deployment.metadata.annotations);
     return {
-      steps: [...updates, ...this.steps, ...annotate],
+      steps: [...updates, ...this.steps],
       status,
+      revision: shown === Number(this.revision) ? undefined : this.revision,
       again: untilDeadline(this.deployment, status, this.now),
     };
   }

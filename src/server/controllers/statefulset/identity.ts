@@ -23,7 +23,7 @@ export function identity(set: StatefulSet, ordinal: number, spec: PodSpec | unde
   const templates = set.spec?.volumeClaimTemplates ?? [];
   const own = templates.map((template) => ({
     name: template.metadata.name ?? '',
-    persistentVolumeClaim: { claimName: claimName(set, template, ordinal), readOnly: false },
+    persistentVolumeClaim: { claimName: claimName(set, template, ordinal) },
   }));
   const names = new Set(own.map(({ name }) => name));
   const others = (spec?.volumes ?? []).filter(({ name }) => !names.has(name));

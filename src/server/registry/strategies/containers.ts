@@ -1,14 +1,6 @@
 // Containers of all three sorts: defaults and rules.
 import type { FieldError } from '../../../api/errors.ts';
-import {
-  configMapKey,
-  dnsLabel,
-  dnsSubdomain,
-  envName,
-  portName,
-  portNumber,
-  qualifiedName,
-} from '../../../api/names.ts';
+import { dnsLabel, portName, portNumber } from '../../../api/names.ts';
 import type { JsonObject } from '../../../api/object.ts';
 import {
   asObject,
@@ -20,13 +12,14 @@ import {
   invalidValue,
   isUnset,
   listAt,
-  notSupported,
   numberAt,
   objectAt,
   required,
   setDefault,
   stringAt,
 } from '../../../api/validation.ts';
+import { validateEnv, validateEnvFrom } from './environment.ts';
+import { validateDevices, validateMounts } from './mounts.ts';
 import { defaultHandler, validateHandler, validateProbe } from './probes.ts';
 import { validateContainerResources } from './resources.ts';
 import { validateContainerSecurity } from './security-context.ts';
@@ -272,236 +265,4 @@ function hostPortConflicts(containers: JsonObject[], field: string): FieldError[
     });
   });
   return errors;
-}
-
-const FIELD_PATHS = [
-  'metadata.name',
-  'metadata.namespace',
-  'metadata.uid',
-  'spec.nodeName',
-  'spec.serviceAccountName',
-  'status.hostIP',
-  'status.hostIPs',
-  'status.podIP',
-  'status.podIPs',
-];
-const RESOURCE_FIELDS = /^(limits|requests)\.(cpu|memory|ephemeral-storage|hugepages-.+)$/;
-
-function validateEnv(container: JsonObject, field: string): FieldError[] {
-  const errors: FieldError[] = [];
-  listAt(container, 'env').forEach((variable, index) => {
-    const path = `${field}[${index}]`;
-    const name = stringAt(variable, 'name');
-    if (name === '') errors.push(required(`${path}.name`));
-    else errors.push(...checkName(`${path}.name`, name, envName));
-    const source = asObject(variable.valueFrom);
-    if (source) errors.push(...validateEnvSource(variable, source, `${path}.valueFrom`));
-  });
-  return errors;
-}
-
-function validateEnvSource(variable: JsonObject, source: JsonObject, path: string): FieldError[] {
-  const errors: FieldError[] = [];
-  const fieldRef = asObject(source.fieldRef);
-  if (fieldRef) errors.push(...validateFieldRef(fieldRef, `${path}.fieldRef`, FIELD_PATHS));
-  const resourceRef = asObject(source.resourceFieldRef);
-  if (resourceRef) errors.push(...validateResourceFieldRef(resourceRef, `${path}.resourceFieldRef`, false));
-  for (const kind of ['configMapKeyRef', 'secretKeyRef']) {
-    const reference = asObject(source[kind]);
-    if (!reference) continue;
-    const name = stringAt(reference, 'name');
-    if (name === '') errors.push(required(`${path}.${kind}.name`));
-    else errors.push(...checkName(`${path}.${kind}.name`, name, dnsSubdomain));
-    const key = stringAt(reference, 'key');
-    if (key === '') errors.push(required(`${path}.${kind}.key`));
-    else errors.push(...checkName(`${path}.${kind}.key`, key, configMapKey));
-  }
-  const sources = ['fieldRef', 'resourceFieldRef', 'configMapKeyRef', 'secretKeyRef', 'fileKeyRef'];
-  const given = sources.filter((kind) => source[kind] !== undefined).length;
-  if (given === 0) {
-    errors.push(
-      invalidValue(
-        path,
-        '',
-        'must specify one of: `fieldRef`, `resourceFieldRef`, `configMapKeyRef`, `secretKeyRef` or `fileKeyRef`',
-      ),
-    );
-  } else if (stringAt(variable, 'value') !== '') {
-    errors.push(invalidValue(path, '', 'may not be specified when `value` is not empty'));
-  } else if (given > 1) {
-    errors.push(invalidValue(path, '', 'may not have more than one field specified at a time'));
-  }
-  return errors;
-}
-
-/** `metadata.labels['app']` or one of `supported`. */
-export function validateFieldRef(
-  reference: JsonObject,
-  path: string,
-  supported: readonly string[],
-): FieldError[] {
-  const errors: FieldError[] = [];
-  if (stringAt(reference, 'apiVersion') === '') errors.push(required(`${path}.apiVersion`));
-  const fieldPath = stringAt(reference, 'fieldPath');
-  if (fieldPath === '') return [...errors, required(`${path}.fieldPath`)];
-  const subscript = /^(metadata\.(?:labels|annotations))\['(.*)'\]$/.exec(fieldPath);
-  if (subscript) {
-    const [, map = '', key = ''] = subscript;
-    const wanted = map === 'metadata.annotations' ? key.toLowerCase() : key;
-    return [...errors, ...checkName(path, wanted, qualifiedName)];
-  }
-  if (supported.includes(fieldPath)) return errors;
-  const known = [
-    ...FIELD_PATHS,
-    'metadata.labels',
-    'metadata.annotations',
-    'spec.restartPolicy',
-    'status.phase',
-  ];
-  if (!known.includes(fieldPath)) {
-    errors.push(
-      invalidValue(
-        `${path}.fieldPath`,
-        fieldPath,
-        `error converting fieldPath: field label not supported: ${fieldPath}`,
-      ),
-    );
-  } else {
-    errors.push(notSupported(`${path}.fieldPath`, fieldPath, supported));
-  }
-  return errors;
-}
-
-export function validateResourceFieldRef(
-  reference: JsonObject,
-  path: string,
-  inVolume: boolean,
-): FieldError[] {
-  const errors: FieldError[] = [];
-  if (inVolume && stringAt(reference, 'containerName') === '') errors.push(required(`${path}.containerName`));
-  const resource = stringAt(reference, 'resource');
-  if (resource === '') errors.push(required(`${path}.resource`));
-  else if (!RESOURCE_FIELDS.test(resource)) {
-    errors.push(
-      notSupported(`${path}.resource`, resource, [
-        'limits.cpu',
-        'limits.ephemeral-storage',
-        'limits.memory',
-        'requests.cpu',
-        'requests.ephemeral-storage',
-        'requests.memory',
-      ]),
-    );
-  }
-  return errors;
-}
-
-function validateEnvFrom(container: JsonObject, field: string): FieldError[] {
-  const errors: FieldError[] = [];
-  listAt(container, 'envFrom').forEach((source, index) => {
-    const path = `${field}[${index}]`;
-    const prefix = stringAt(source, 'prefix');
-    if (prefix !== '') errors.push(...checkName(`${path}.prefix`, prefix, envName));
-    const given = ['configMapRef', 'secretRef'].filter((kind) => source[kind] !== undefined);
-    for (const kind of given) {
-      const name = stringAt(objectAt(source, kind), 'name');
-      if (name === '') errors.push(required(`${path}.${kind}.name`));
-      else errors.push(...checkName(`${path}.${kind}.name`, name, dnsSubdomain));
-    }
-    if (given.length === 0) {
-      errors.push(invalidValue(field, '', 'must specify one of: `configMapRef` or `secretRef`'));
-    } else if (given.length > 1) {
-      errors.push(invalidValue(field, '', 'may not have more than one field specified at a time'));
-    }
-  });
-  return errors;
-}
-
-function validateMounts(
-  container: JsonObject,
-  field: string,
-  volumes: ReadonlyMap<string, JsonObject>,
-): FieldError[] {
-  const errors: FieldError[] = [];
-  const paths = new Set<string>();
-  const devices = new Set(listAt(container, 'volumeDevices').map(({ devicePath }) => devicePath));
-  listAt(container, 'volumeMounts').forEach((mount, index) => {
-    const path = `${field}[${index}]`;
-    const name = stringAt(mount, 'name');
-    if (name === '') errors.push(required(`${path}.name`));
-    if (!volumes.has(name)) errors.push(fieldNotFound(`${path}.name`, name));
-    const mountPath = stringAt(mount, 'mountPath');
-    if (mountPath === '') errors.push(required(`${path}.mountPath`));
-    if (paths.has(mountPath)) errors.push(invalidValue(`${path}.mountPath`, mountPath, 'must be unique'));
-    paths.add(mountPath);
-    if (devices.has(mountPath)) {
-      errors.push(invalidValue(`${path}.mountPath`, mountPath, 'must not already exist in volumeDevices'));
-    }
-    // Kubernetes leaves the index out of these paths.
-    const subPath = stringAt(mount, 'subPath');
-    if (subPath !== '') errors.push(...validateDescendingPath(subPath, `${field}.subPath`));
-    const expression = stringAt(mount, 'subPathExpr');
-    if (expression !== '') {
-      if (subPath !== '') {
-        errors.push(
-          invalidValue(`${field}.subPathExpr`, expression, 'subPathExpr and subPath are mutually exclusive'),
-        );
-      }
-      errors.push(...validateDescendingPath(expression, `${field}.subPathExpr`));
-    }
-    const propagation = mount.mountPropagation;
-    errors.push(
-      ...checkChoice(`${field}.mountPropagation`, propagation, ['Bidirectional', 'HostToContainer', 'None']),
-    );
-    if (propagation === 'Bidirectional' && objectAt(container, 'securityContext').privileged !== true) {
-      errors.push(
-        forbiddenField(
-          `${field}.mountPropagation`,
-          'Bidirectional mount propagation is available only to privileged containers',
-        ),
-      );
-    }
-  });
-  return errors;
-}
-
-function validateDevices(
-  container: JsonObject,
-  field: string,
-  volumes: ReadonlyMap<string, JsonObject>,
-): FieldError[] {
-  const errors: FieldError[] = [];
-  listAt(container, 'volumeDevices').forEach((device, index) => {
-    const path = `${field}[${index}]`;
-    const name = stringAt(device, 'name');
-    if (name === '') errors.push(required(`${path}.name`));
-    const volume = volumes.get(name);
-    if (!volume) errors.push(fieldNotFound(`${path}.name`, name));
-    else if (volume.persistentVolumeClaim === undefined && volume.ephemeral === undefined) {
-      errors.push(
-        invalidValue(
-          `${path}.name`,
-          name,
-          'can only use volume source type of PersistentVolumeClaim or Ephemeral for block mode',
-        ),
-      );
-    }
-    const devicePath = stringAt(device, 'devicePath');
-    if (devicePath === '') errors.push(required(`${path}.devicePath`));
-    else if (devicePath.split('/').includes('..')) {
-      errors.push(invalidValue(`${path}.devicePath`, devicePath, "can not contain backsteps ('..')"));
-    }
-  });
-  return errors;
-}
-
-/** Relative, and never upwards. */
-export function validateDescendingPath(value: string, field: string): FieldError[] {
-  const errors: FieldError[] = [];
-  if (value.startsWith('/')) errors.push(invalidValue(field, value, 'must be a relative path'));
-  return [...errors, ...validateNoBacksteps(value, field)];
-}
-
-export function validateNoBacksteps(value: string, field: string): FieldError[] {
-  return value.split('/').includes('..') ? [invalidValue(field, value, "must not contain '..'")] : [];
 }

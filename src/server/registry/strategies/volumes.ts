@@ -17,13 +17,9 @@ import {
   setDefault,
   stringAt,
 } from '../../../api/validation.ts';
-import {
-  PULL_POLICIES,
-  pullPolicy,
-  validateFieldRef,
-  validateNoBacksteps,
-  validateResourceFieldRef,
-} from './containers.ts';
+import { PULL_POLICIES, pullPolicy } from './containers.ts';
+import { validateFieldRef, validateResourceFieldRef } from './environment.ts';
+import { validateNoBacksteps } from './mounts.ts';
 
 /** Every source, in the order in which Kubernetes looks: a second one is refused under its own name. */
 const SOURCES = [

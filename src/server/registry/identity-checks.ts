@@ -1,0 +1,41 @@
+// Who a body says it is has to be who the URL says.
+import { badRequest, conflict, StatusError } from '../../api/errors.ts';
+import { type JsonObject, objectKey } from '../../api/object.ts';
+import { stringAt } from '../../api/validation.ts';
+import type { Target } from './port.ts';
+
+/** Name and namespace of a body have to be those of the URL. */
+export function checkIdentity(target: Target, metadata: JsonObject, nameMayBeAbsent: boolean): void {
+  const name = stringAt(metadata, 'name');
+  if (name === '' && !nameMayBeAbsent) {
+    throw badRequest(
+      `the name of the object (${target.name} based on URL) was undeterminable: name must be provided`,
+    );
+  }
+  if (name !== '' && name !== target.name) {
+    throw badRequest(`the name of the object (${name}) does not match the name on the URL (${target.name})`);
+  }
+  const namespace = stringAt(metadata, 'namespace');
+  if (target.info.namespaced && namespace !== '' && namespace !== target.namespace) {
+    throw badRequest(
+      `the namespace of the object (${namespace}) does not match the namespace on the URL (${target.namespace})`,
+    );
+  }
+  metadata.name = target.name;
+  if (target.info.namespaced) metadata.namespace = target.namespace;
+}
+
+/** A PUT with a uid means that very object, not one of the same name. */
+export function checkUid(target: Target, given: JsonObject, current: JsonObject): void {
+  const uid = stringAt(given, 'uid');
+  if (uid === '' || uid === current.uid) return;
+  throw conflict(
+    target.info,
+    target.name ?? '',
+    `StorageError: invalid object, Code: 4, Key: ${objectKey(target.namespace, target.name ?? '')}, ResourceVersion: 0, AdditionalErrorMsg: Precondition failed: UID in precondition: ${uid}, UID in object meta: ${current.uid}`,
+  );
+}
+
+export function notServed(): StatusError {
+  return new StatusError('NotFound', 404, 'the server could not find the requested resource', {});
+}
