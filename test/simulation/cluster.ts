@@ -1,9 +1,9 @@
+import { LABEL } from '../../src/agent/names.ts';
+import type { ObservedContainer } from '../../src/agent/runtime.ts';
 import { builtInResources, Catalogue } from '../../src/api/catalogue.ts';
 import { loadBootstrapObjects, loadResourceFacts, loadSchemaFacts } from '../../src/api/facts.ts';
 import { groupResource } from '../../src/api/resource.ts';
 import { Schemas } from '../../src/api/schema.ts';
-import { LABEL } from '../../src/agent/names.ts';
-import type { ObservedContainer } from '../../src/agent/runtime.ts';
 import { SeededRandom } from '../support/seeded-random.ts';
 import { SimulatedBroker } from '../support/simulated-broker.ts';
 import { VirtualClock } from '../support/virtual-clock.ts';
@@ -122,7 +122,10 @@ export class Cluster {
         ({ labels: theirs }) =>
           `${theirs[LABEL.podNamespace]}/${theirs[LABEL.podName]}` === pod && theirs[LABEL.podUid] !== uid,
       );
-      if (twin) this.violation(`${pod} runs as ${uid} on ${board} and as ${twin.labels[LABEL.podUid]} on ${other.name}`);
+      if (twin)
+        this.violation(
+          `${pod} runs as ${uid} on ${board} and as ${twin.labels[LABEL.podUid]} on ${other.name}`,
+        );
     }
   }
 }

@@ -76,7 +76,10 @@ export class Faults {
         act();
         break;
       }
-      this.clock.after(this.random.chance(0.2) ? this.random.integer(200) : this.random.number() * 2 * meanMs, next);
+      this.clock.after(
+        this.random.chance(0.2) ? this.random.integer(200) : this.random.number() * 2 * meanMs,
+        next,
+      );
     };
     if (total > 0) this.clock.after(this.random.number() * meanMs, next);
   }

@@ -60,10 +60,14 @@ function podProblems(pod: Pod, cluster: Cluster): string[] {
   if (!pod.spec?.nodeName) return [`${title} has no node`];
   const board = cluster.boards.find(({ name }) => name === pod.spec?.nodeName);
   if (!board) return [`${title} is bound to the unknown node ${pod.spec.nodeName}`];
-  const containers = board.machine.engine.all.filter(({ labels }) => labels[LABEL.podUid] === pod.metadata.uid);
+  const containers = board.machine.engine.all.filter(
+    ({ labels }) => labels[LABEL.podUid] === pod.metadata.uid,
+  );
   const running = containers.filter(({ state }) => state === 'running');
   if (isEnded(pod)) {
-    return running.length > 0 ? [`${title} has ended and runs ${running.map(({ name }) => name).join(' ')}`] : [];
+    return running.length > 0
+      ? [`${title} has ended and runs ${running.map(({ name }) => name).join(' ')}`]
+      : [];
   }
   const found: string[] = [];
   const image = pod.spec.containers[0]?.image ?? '';
@@ -105,7 +109,8 @@ function boardProblems(board: Board, pods: readonly Pod[]): string[] {
   for (const uid of board.addresses.keys()) {
     if (!live.has(uid)) found.push(`${board.name} still holds the address of ${uid}`);
   }
-  for (const uid of board.volumes) if (!live.has(uid)) found.push(`${board.name} still holds volumes of ${uid}`);
+  for (const uid of board.volumes)
+    if (!live.has(uid)) found.push(`${board.name} still holds volumes of ${uid}`);
   const ips = [...board.addresses.values()];
   if (new Set(ips).size < ips.length) found.push(`${board.name} gave an address twice`);
   const { agent } = board;
@@ -123,7 +128,8 @@ function boardProblems(board: Board, pods: readonly Pod[]): string[] {
     if (!agent.desired.pod(uid)) found.push(`${board.name} does not know pod ${uid}`);
   }
   for (const { metadata } of agent.desired.pods()) {
-    if (!mine.has(metadata.uid ?? '')) found.push(`${board.name} still wants pod ${metadata.name} (${metadata.uid})`);
+    if (!mine.has(metadata.uid ?? ''))
+      found.push(`${board.name} still wants pod ${metadata.name} (${metadata.uid})`);
   }
   if (agent.reporter.unacknowledged > 0) {
     found.push(`${board.name} has ${agent.reporter.unacknowledged} reports without acknowledgement`);
@@ -176,7 +182,8 @@ function jobProblems({ metadata, spec, status }: Job, cluster: Cluster): string[
   if (!is('Complete') && !is('Failed')) return [`${title} has not finished: ${JSON.stringify(status)}`];
   const found: string[] = [];
   if ((status?.active ?? 0) > 0) found.push(`${title} has finished and has active pods`);
-  if ((status?.uncountedTerminatedPods?.succeeded?.length ?? 0) > 0) found.push(`${title} has uncounted pods`);
+  if ((status?.uncountedTerminatedPods?.succeeded?.length ?? 0) > 0)
+    found.push(`${title} has uncounted pods`);
   if (fails) {
     if (!is('Failed')) found.push(`${title} cannot succeed and is complete`);
     return found;
@@ -198,7 +205,8 @@ function serviceProblems(
   const addresses = new Set<string>();
   for (const { metadata, spec } of services) {
     const title = `service ${metadata.namespace}/${metadata.name}`;
-    if (!spec?.clusterIP || addresses.has(spec.clusterIP)) found.push(`${title} has the address ${spec?.clusterIP}`);
+    if (!spec?.clusterIP || addresses.has(spec.clusterIP))
+      found.push(`${title} has the address ${spec?.clusterIP}`);
     addresses.add(spec?.clusterIP ?? '');
     const { selector } = spec ?? {};
     if (!selector) continue;
@@ -226,13 +234,16 @@ function serviceProblems(
 /** The broker retains what is and nothing else. */
 function topicProblems({ broker }: Cluster, pods: readonly Pod[]): string[] {
   const found: string[] = [];
-  const missing = new Map(pods.map(({ metadata, spec }) => [`${spec?.nodeName}/${metadata.uid}`, metadata.name]));
+  const missing = new Map(
+    pods.map(({ metadata, spec }) => [`${spec?.nodeName}/${metadata.uid}`, metadata.name]),
+  );
   for (const topic of broker.retainedTopics()) {
     const [branch, node, section, kind, uid] = parseTopic(topic) ?? [];
     if (branch !== 'nodes' || section !== 'desired' || kind !== 'pods') continue;
     if (!missing.delete(`${node}/${uid}`)) found.push(`the broker still retains ${topic}`);
   }
-  for (const [key, name] of missing) if (!key.startsWith('undefined')) found.push(`pod ${name} was not sent to ${key}`);
+  for (const [key, name] of missing)
+    if (!key.startsWith('undefined')) found.push(`pod ${name} was not sent to ${key}`);
   return found;
 }
 
@@ -244,6 +255,7 @@ function queueProblems({ server }: Cluster): string[] {
   if (!plane.desiredPublisher.idle) found.push('desired state waits to be published');
   if (!plane.servicesPublisher.idle) found.push('services wait to be published');
   const { active, backoff, waiting } = plane.scheduler.pending;
-  if (active + backoff + waiting > 0) found.push(`pods wait to be scheduled: ${active} ${backoff} ${waiting}`);
+  if (active + backoff + waiting > 0)
+    found.push(`pods wait to be scheduled: ${active} ${backoff} ${waiting}`);
   return found;
 }

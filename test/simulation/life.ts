@@ -23,7 +23,10 @@ export class Life {
         if (typeof value !== 'function') return value;
         return (...given: unknown[]) => {
           if (this.over) return never;
-          const result: unknown = value.apply(object, given.map((argument) => this.mortal(argument)));
+          const result: unknown = value.apply(
+            object,
+            given.map((argument) => this.mortal(argument)),
+          );
           return result instanceof Promise ? this.gate(result) : result;
         };
       },

@@ -1,5 +1,5 @@
 import { LABEL } from '../../src/agent/names.ts';
-import { type PodNetwork } from '../../src/agent/ports.ts';
+import type { PodNetwork } from '../../src/agent/ports.ts';
 import { type ContainerRuntime, type ObservedContainer, RuntimeError } from '../../src/agent/runtime.ts';
 import type { Pod } from '../../src/api/types/core-v1.ts';
 import { type Clock, sleep, withTimeout } from '../../src/lib/clock.ts';
@@ -50,7 +50,8 @@ export class Machine {
     this.engine = new FakeRuntime({ clock, owner: name });
     const { images } = this.engine;
     images.set('sim/pause:1', { present: true });
-    for (const image of IMAGES.serve) images.set(image, {
+    for (const image of IMAGES.serve)
+      images.set(image, {
         present: false,
         pullMs: 800,
         stopsAfterMs: 300,
@@ -102,10 +103,11 @@ export class Machine {
   }
 
   /** A container dies by itself (the OOM killer, a bug in it). */
-  crashOne(pick: (candidates: readonly ObservedContainer[]) => ObservedContainer, sandboxes: boolean): string | undefined {
-    const candidates = this.running.filter(
-      ({ labels }) => sandboxes || labels[LABEL.type] !== 'podsandbox',
-    );
+  crashOne(
+    pick: (candidates: readonly ObservedContainer[]) => ObservedContainer,
+    sandboxes: boolean,
+  ): string | undefined {
+    const candidates = this.running.filter(({ labels }) => sandboxes || labels[LABEL.type] !== 'podsandbox');
     if (candidates.length === 0) return undefined;
     const victim = pick(candidates);
     this.engine.kill(victim.id);

@@ -37,7 +37,8 @@ export class Mirror {
   event(bucket: string, { type, object, revision }: StoreEvent): void {
     if (REPORTED.has(bucket)) return;
     const uid = object.metadata.uid ?? '';
-    if (this.deletedUids.has(uid)) this.violation(`${bucket} ${keyOf(object)} (${uid}) is back after its deletion`);
+    if (this.deletedUids.has(uid))
+      this.violation(`${bucket} ${keyOf(object)} (${uid}) is back after its deletion`);
     const objects = this.bucket(bucket);
     if (type === 'DELETED') {
       objects.delete(keyOf(object));
@@ -52,7 +53,11 @@ export class Mirror {
   }
 
   /** `mayBeGone`: a deletion that was synced and not yet shown. */
-  recovered(store: Store, buckets: Iterable<string>, mayBeGone: (bucket: string, key: string) => boolean): void {
+  recovered(
+    store: Store,
+    buckets: Iterable<string>,
+    mayBeGone: (bucket: string, key: string) => boolean,
+  ): void {
     for (const bucket of buckets) {
       if (REPORTED.has(bucket)) continue;
       const seen = this.bucket(bucket);
@@ -70,7 +75,9 @@ export class Mirror {
         if (expected.uid !== object.metadata.uid) continue;
         const now = durablePart(object);
         if (now !== expected.durable && Number(object.metadata.resourceVersion) <= expected.revision) {
-          this.violation(`after a crash ${bucket} ${key} has lost a durable change:\n  ${expected.durable}\n  ${now}`);
+          this.violation(
+            `after a crash ${bucket} ${key} has lost a durable change:\n  ${expected.durable}\n  ${now}`,
+          );
         }
       }
       for (const [key, { uid }] of seen) {

@@ -42,7 +42,10 @@ export class Server {
   private readonly trace: Trace;
   private readonly violation: (what: string) => void;
   private readonly onEvent: (bucket: string, event: StoreEvent) => void;
-  private readonly onRecovered: (plane: ControlPlane, mayBeGone: (bucket: string, key: string) => boolean) => void;
+  private readonly onRecovered: (
+    plane: ControlPlane,
+    mayBeGone: (bucket: string, key: string) => boolean,
+  ) => void;
   /** The process dies right after its next fsync, before it tells anyone. */
   crashAtSync = false;
   onCrash: () => void = () => {};
@@ -196,7 +199,9 @@ export class Server {
         store.watch(bucket, undefined, (event) => {
           if (process.life.ended) return;
           if (event.revision <= this.seenRevision) {
-            this.violation(`revision ${event.revision} of ${bucket} ${event.key} came after ${this.seenRevision}`);
+            this.violation(
+              `revision ${event.revision} of ${bucket} ${event.key} came after ${this.seenRevision}`,
+            );
           }
           this.seenRevision = Math.max(this.seenRevision, event.revision);
           this.onEvent(bucket, event);

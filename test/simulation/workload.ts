@@ -102,7 +102,8 @@ export class Workload {
         );
         continue;
       }
-      if (bucket !== 'deployments.apps' && bucket !== 'daemonsets.apps' && bucket !== 'statefulsets.apps') continue;
+      if (bucket !== 'deployments.apps' && bucket !== 'daemonsets.apps' && bucket !== 'statefulsets.apps')
+        continue;
       const image = IMAGES.serve[0];
       const body = {
         spec: { template: { spec: { containers: [{ name: 'main', image }] } }, minReadySeconds: 0 },
@@ -138,7 +139,9 @@ export class Workload {
       }
       if (Number(found.metadata.resourceVersion) < acknowledged.revision && write <= acknowledged.write) {
         // Its status may have gone back to what was flushed; what the user wrote has its own revision.
-        violation(`${title} is at ${found.metadata.resourceVersion}, acknowledged was ${acknowledged.revision}`);
+        violation(
+          `${title} is at ${found.metadata.resourceVersion}, acknowledged was ${acknowledged.revision}`,
+        );
       }
     }
   }
@@ -184,7 +187,7 @@ export class Workload {
                                 ? () => this.throwawayNamespace(client)
                                 : choice < 98
                                   ? () => this.deleteNode(client)
-                                : this.deletePodOfSomeone(client);
+                                  : this.deletePodOfSomeone(client);
     action?.().catch(() => {
       // Counted where it happened.
     });
@@ -267,7 +270,8 @@ export class Workload {
   private async createPod(client: Client): Promise<void> {
     if (this.count(PODS) >= 6) return;
     const image = this.random.pick([...IMAGES.serve, IMAGES.slowStop, IMAGES.work, IMAGES.fail]);
-    const policy = image === IMAGES.work || image === IMAGES.fail ? this.random.pick(['Never', 'OnFailure']) : 'Always';
+    const policy =
+      image === IMAGES.work || image === IMAGES.fail ? this.random.pick(['Never', 'OnFailure']) : 'Always';
     const { spec } = this.template({}, image, policy) as { spec: Template };
     const { nodeName, ...rest } = { nodeName: undefined, ...spec };
     void nodeName;
@@ -294,7 +298,11 @@ export class Workload {
     const name = this.name('temp');
     await this.create(client, NAMESPACES, undefined, name, {});
     const labels = { app: name };
-    const spec = { replicas: 2, selector: { matchLabels: labels }, template: this.template(labels, this.goodImage()) };
+    const spec = {
+      replicas: 2,
+      selector: { matchLabels: labels },
+      template: this.template(labels, this.goodImage()),
+    };
     await this.attempt('create deployment in namespace', () =>
       client.create(DEPLOYMENTS, name, { metadata: { name: 'web', namespace: name }, spec } as never),
     );
@@ -310,8 +318,10 @@ export class Workload {
   private change(client: Client): Action | undefined {
     const target = this.random.pick([...this.living(), undefined]);
     if (!target) return undefined;
-    const patch = (body: Template, type: 'merge' | 'strategic' = 'merge') => () =>
-      this.patch(client, target, type, body);
+    const patch =
+      (body: Template, type: 'merge' | 'strategic' = 'merge') =>
+      () =>
+        this.patch(client, target, type, body);
     const image = (name: string) =>
       patch({ spec: { template: { spec: { containers: [{ name: 'main', image: name }] } } } }, 'strategic');
     switch (groupResource(target.type)) {
@@ -339,8 +349,13 @@ export class Workload {
     if (!target) return undefined;
     const isPod = target.type.resource === 'pods';
     const policy = this.random.pick(['Background', 'Background', 'Foreground', undefined] as const);
-    const grace = isPod && this.random.chance(0.25) ? { gracePeriodSeconds: this.random.pick([0, 1, 5]) } : {};
-    return () => this.delete(client, target, { ...grace, ...(policy === undefined || isPod ? {} : { propagationPolicy: policy }) });
+    const grace =
+      isPod && this.random.chance(0.25) ? { gracePeriodSeconds: this.random.pick([0, 1, 5]) } : {};
+    return () =>
+      this.delete(client, target, {
+        ...grace,
+        ...(policy === undefined || isPod ? {} : { propagationPolicy: policy }),
+      });
   }
 
   /** Somebody deletes a pod of a controller; sometimes by force. Not of a StatefulSet: that gives its promise away. */
@@ -349,7 +364,9 @@ export class Workload {
     const pick = this.random.number();
     return async () => {
       const { items } = await client.list(PODS, { namespace: 'default' });
-      const candidates = items.filter(({ metadata }) => metadata.ownerReferences?.some(({ kind }) => kind === 'ReplicaSet'));
+      const candidates = items.filter(({ metadata }) =>
+        metadata.ownerReferences?.some(({ kind }) => kind === 'ReplicaSet'),
+      );
       const pod = candidates[Math.floor(pick * candidates.length)];
       if (!pod) return;
       const { name = '', uid = '' } = pod.metadata;
@@ -406,7 +423,9 @@ export class Workload {
       const now = this.client();
       if (!now) return;
       const body = { spec: { unschedulable: null } };
-      void this.attempt(`uncordon ${board}`, () => now.patch(NODES, undefined, board, { type: 'merge', body })).catch(() => {});
+      void this.attempt(`uncordon ${board}`, () =>
+        now.patch(NODES, undefined, board, { type: 'merge', body }),
+      ).catch(() => {});
     });
   }
 
@@ -430,7 +449,11 @@ export class Workload {
       deletion: 'none',
     };
     this.owned.set(keyOf(type, namespace, name), owned);
-    const metadata = { name, ...(namespace === undefined ? {} : { namespace }), annotations: { [WRITE]: String(write) } };
+    const metadata = {
+      name,
+      ...(namespace === undefined ? {} : { namespace }),
+      annotations: { [WRITE]: String(write) },
+    };
     const stored = await this.attempt(`create ${groupResource(type)} ${name}`, () =>
       client.create(type, namespace, { metadata, ...content } as never),
     );
@@ -438,12 +461,18 @@ export class Workload {
     owned.acknowledged = { write, revision: Number(stored.metadata.resourceVersion) };
   }
 
-  private async patch(client: Client, owned: Owned, type: 'merge' | 'strategic', body: Template): Promise<void> {
+  private async patch(
+    client: Client,
+    owned: Owned,
+    type: 'merge' | 'strategic',
+    body: Template,
+  ): Promise<void> {
     this.writes += 1;
     const write = this.writes;
     const stamped = { ...body, metadata: { annotations: { [WRITE]: String(write) } } };
-    const stored = await this.attempt(`patch ${groupResource(owned.type)} ${owned.name} ${JSON.stringify(body)}`, () =>
-      client.patch(owned.type, owned.namespace, owned.name, { type, body: stamped }),
+    const stored = await this.attempt(
+      `patch ${groupResource(owned.type)} ${owned.name} ${JSON.stringify(body)}`,
+      () => client.patch(owned.type, owned.namespace, owned.name, { type, body: stamped }),
     );
     if ((owned.acknowledged?.write ?? 0) < write) {
       owned.created = true;
@@ -495,12 +524,16 @@ export class Workload {
   }
 
   private living(): Owned[] {
-    return [...this.owned.values()].filter(({ acknowledged, deletion }) => acknowledged && deletion === 'none');
+    return [...this.owned.values()].filter(
+      ({ acknowledged, deletion }) => acknowledged && deletion === 'none',
+    );
   }
 
   private count(type: ResourceType<never> | ResourceType<KubeObject>): number {
     const bucket = groupResource(type);
-    return [...this.owned.values()].filter((one) => groupResource(one.type) === bucket && one.deletion === 'none').length;
+    return [...this.owned.values()].filter(
+      (one) => groupResource(one.type) === bucket && one.deletion === 'none',
+    ).length;
   }
 
   private pick(type: ResourceType<never> | ResourceType<KubeObject>): Owned | undefined {
@@ -521,10 +554,15 @@ export class Workload {
   private template(labels: Record<string, string>, image: string, restartPolicy = 'Always'): Template {
     const config = this.random.chance(0.25) ? this.pick(CONFIG_MAPS) : undefined;
     const grace = this.random.pick([30, 30, 5, 1]);
-    const probe = (periodSeconds: number) => ({ exec: { command: ['check'] }, periodSeconds, timeoutSeconds: 1 });
+    const probe = (periodSeconds: number) => ({
+      exec: { command: ['check'] },
+      periodSeconds,
+      timeoutSeconds: 1,
+    });
     const probed = image.includes('serve');
     const readiness = probed && this.random.chance(0.3) ? { readinessProbe: probe(5) } : {};
-    const liveness = probed && this.random.chance(0.1) ? { livenessProbe: { ...probe(10), failureThreshold: 3 } } : {};
+    const liveness =
+      probed && this.random.chance(0.1) ? { livenessProbe: { ...probe(10), failureThreshold: 3 } } : {};
     const init = this.random.chance(0.15) ? { initContainers: [{ name: 'init', image: IMAGES.init }] } : {};
     const second = probed && this.random.chance(0.15) ? [{ name: 'second', image: IMAGES.sidecar }] : [];
     return {
@@ -534,7 +572,9 @@ export class Workload {
         terminationGracePeriodSeconds: grace,
         ...init,
         // Optional: the user may delete it again.
-        ...(config ? { volumes: [{ name: 'config', configMap: { name: config.name, optional: true } }] } : {}),
+        ...(config
+          ? { volumes: [{ name: 'config', configMap: { name: config.name, optional: true } }] }
+          : {}),
         containers: [
           {
             name: 'main',
@@ -551,6 +591,10 @@ export class Workload {
   }
 }
 
-function keyOf(type: { group: string; resource: string }, namespace: string | undefined, name: string): string {
+function keyOf(
+  type: { group: string; resource: string },
+  namespace: string | undefined,
+  name: string,
+): string {
   return `${groupResource(type)} ${namespace ?? ''}/${name}`;
 }

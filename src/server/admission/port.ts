@@ -37,17 +37,27 @@ export class AdmissionChain {
     this.validating = plugins.filter((plugin) => plugin.validate !== undefined);
   }
 
-  async admit(request: AdmissionRequest): Promise<void> {
-    for (const plugin of this.admitting) {
-      const pending = plugin.admit?.(request);
-      if (pending) await pending;
-    }
+  /**
+   * Undefined when all plugins answered at once. Callers must not await then: between reading an object and writing it
+   * back there is no turn of the event loop, so no race to lose.
+   */
+  admit(request: AdmissionRequest): Promise<void> | undefined {
+    return inTurn(this.admitting, (plugin) => plugin.admit?.(request));
   }
 
-  async validate(request: AdmissionRequest): Promise<void> {
-    for (const plugin of this.validating) {
-      const pending = plugin.validate?.(request);
-      if (pending) await pending;
-    }
+  validate(request: AdmissionRequest): Promise<void> | undefined {
+    return inTurn(this.validating, (plugin) => plugin.validate?.(request));
   }
+}
+
+function inTurn(
+  plugins: readonly AdmissionPlugin[],
+  ask: (plugin: AdmissionPlugin) => void | Promise<void>,
+  from = 0,
+): Promise<void> | undefined {
+  for (let index = from; index < plugins.length; index += 1) {
+    const pending = ask(plugins[index] as AdmissionPlugin);
+    if (pending) return pending.then(() => inTurn(plugins, ask, index + 1));
+  }
+  return undefined;
 }

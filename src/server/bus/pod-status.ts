@@ -86,10 +86,14 @@ export function restoredReadiness(
   said: PodCondition | undefined,
   node: Node | undefined,
 ): PodStatus | undefined {
-  const nodeReady = node?.status?.conditions?.some(({ type, status }) => type === 'Ready' && status === 'True');
+  const nodeReady = node?.status?.conditions?.some(
+    ({ type, status }) => type === 'Ready' && status === 'True',
+  );
   if (!said || !nodeReady || TERMINAL.has(pod.status?.phase ?? '')) return undefined;
   const current = readyCondition(pod.status);
   if (!current || current.status === said.status) return undefined;
-  const conditions = (pod.status?.conditions ?? []).map((condition) => (condition === current ? said : condition));
+  const conditions = (pod.status?.conditions ?? []).map((condition) =>
+    condition === current ? said : condition,
+  );
   return { ...pod.status, conditions };
 }

@@ -50,7 +50,10 @@ export async function bootstrap(options: BootstrapOptions): Promise<void> {
   const { address } = options.advertise;
   if (address.startsWith('127.')) {
     // A board without a network yet: an endpoint may not be a loopback address, and no pod could reach it there.
-    logger.warn({ address }, 'this machine has no address to be reached at; Service kubernetes has no endpoint yet');
+    logger.warn(
+      { address },
+      'this machine has no address to be reached at; Service kubernetes has no endpoint yet',
+    );
     return;
   }
   for (const object of endpointsOf(options.advertise)) await put(registry, context, object);

@@ -171,8 +171,10 @@ export class Deleter {
         context,
         dryRun: request.dryRun === true,
       };
-      await this.admission.admit(admission);
-      await this.admission.validate(admission);
+      const admitting = this.admission.admit(admission);
+      if (admitting) await admitting;
+      const validating = this.admission.validate(admission);
+      if (validating) await validating;
       const plan = planDelete(served, head.object, request, this.clock.now());
       const result = await this.execute(served, key, head, plan, request.dryRun === true);
       if (result) return result === 'removed' ? removed(served, head.object) : toVersion(served, result);

@@ -51,8 +51,11 @@ export interface Allocator {
 }
 
 const NAME_ATTEMPTS = 8;
-/** Retries when a concurrent write came between reading the head and committing. Only asynchronous admission lets one in. */
-const WRITE_ATTEMPTS = 16;
+/**
+ * Retries when a concurrent write came between reading the head and committing. Only asynchronous admission lets one
+ * in; of those who race one always wins, so this many is more than any number of writers at work.
+ */
+const WRITE_ATTEMPTS = 1000;
 
 export class WritePipeline {
   private readonly store: Store;
@@ -89,7 +92,8 @@ export class WritePipeline {
     stored.metadata = metadata;
     placeInNamespace(metadata, target);
     const request = this.request('CREATE', context, target, served, stored, undefined, options);
-    await this.admission.admit(request);
+    const admitting = this.admission.admit(request);
+    if (admitting) await admitting;
 
     const now = this.clock.now();
     if (stringAt(metadata, 'resourceVersion') !== '') {
@@ -115,7 +119,8 @@ export class WritePipeline {
       ];
       if (errors.length > 0) throw invalid(info, stringAt(metadata, 'name'), errors);
       this.warn(served, stored, undefined, context);
-      await this.admission.validate(request);
+      const validating = this.admission.validate(request);
+      if (validating) await validating;
       const result = await this.insert(target, served, stored, generates ? base : undefined, options);
       allocation?.done();
       return toVersion(served, result);
@@ -210,7 +215,8 @@ export class WritePipeline {
     const next = projection.merge(old, submitted, now);
     const metadata = objectAt(next, 'metadata');
     const request = this.request('UPDATE', context, target, served, next, old, options);
-    await this.admission.admit(request);
+    const admitting = this.admission.admit(request);
+    if (admitting) await admitting;
     carryOver(metadata, oldMetadata);
     metadata.resourceVersion = oldMetadata.resourceVersion;
     if (target.subresource === undefined) strategy.prepareForUpdate?.(next, old, now);
@@ -230,7 +236,8 @@ export class WritePipeline {
       ];
       if (errors.length > 0) throw invalid(info, target.name ?? '', errors);
       if (target.subresource === undefined) this.warn(served, next, old, context);
-      await this.admission.validate(request);
+      const validating = this.admission.validate(request);
+      if (validating) await validating;
       next.metadata = ordered(metadata);
       const object = await this.replace(served, projection, head, next, options);
       if (object) allocation?.done();

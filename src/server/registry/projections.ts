@@ -1,6 +1,8 @@
 // How objects are read and written as themselves and through status, scale, ephemeralcontainers, resize, approval and
 // finalize.
+
 import type { JsonObject, KubeObject } from '../../api/object.ts';
+import { jsonEqual } from '../../api/patch-json.ts';
 import type { Schemas } from '../../api/schema.ts';
 import { formatSelector, selectorRequirements } from '../../api/selectors.ts';
 import type { LabelSelector } from '../../api/types/meta-v1.ts';
@@ -88,6 +90,8 @@ function whole(served: Served): Projection {
   };
 }
 
+const METADATA = ['labels', 'annotations', 'finalizers', 'ownerReferences'];
+
 function status(served: Served): Projection {
   const { strategy } = served;
   return {
@@ -104,7 +108,11 @@ function status(served: Served): Projection {
     validateChange: (next, old) => strategy.validateStatusUpdate?.(next, old) ?? [],
     durability: (next, old) => {
       if (strategy.durability === 'volatile') return 'volatile';
-      return strategy.isDecision?.(next, old) ? 'durable' : 'coalesced';
+      // Labels and annotations may be written along with a status, and are nobody's to report again.
+      const written = METADATA.some(
+        (field) => !jsonEqual(objectAt(next, 'metadata')[field], objectAt(old, 'metadata')[field]),
+      );
+      return written || strategy.isDecision?.(next, old) ? 'durable' : 'coalesced';
     },
     keepsGeneration: true,
   };
