@@ -12,7 +12,8 @@ export default defineConfig({
       project('golden'),
       project('contract', { testTimeout: 20_000 }),
       project('component', { testTimeout: 30_000 }),
-      project('simulation', { testTimeout: 600_000 }),
+      // Its two files of seeds run beside each other, also on a machine of two cores.
+      project('simulation', { testTimeout: 600_000, maxWorkers: 2 }),
       project('e2e', { testTimeout: 240_000, hookTimeout: 240_000, fileParallelism: false }),
     ],
   },

@@ -51,9 +51,9 @@ export async function runSeed({ seed, facts, only, keepTrace }: RunOptions): Pro
       broker: externalBroker ? cluster.broker : undefined,
       ...(only === undefined ? {} : { only }),
     });
-    workload.start(style.pick([1000, 3000, 6000]));
+    workload.start(style.pick([1500, 3000, 6000]));
     faults.start(style.pick([2500, 6000, 15_000]));
-    const lasts = 3 * MINUTE + style.number() * 5 * MINUTE;
+    const lasts = 2.5 * MINUTE + style.number() * 4 * MINUTE;
     for (let spent = 0; spent < lasts && violations.length === 0; spent += 1000) await clock.advance(1000);
 
     if (violations.length === 0) {

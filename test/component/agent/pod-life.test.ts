@@ -185,9 +185,9 @@ describe('a pod', () => {
   });
 
   it.each([
-    ['Never', 0, 'Succeeded', 1],
-    ['Never', 2, 'Failed', 1],
-    ['OnFailure', 0, 'Succeeded', 1],
+    ['Never', 0, 'Succeeded'],
+    ['Never', 2, 'Failed'],
+    ['OnFailure', 0, 'Succeeded'],
   ] as const)(
     'with restartPolicy %s that exits with %i ends as %s',
     async (restartPolicy, exitCode, phase) => {
