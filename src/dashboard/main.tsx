@@ -1,3 +1,4 @@
+import './dashboard.css';
 import { render } from 'preact';
 import { useEffect, useMemo, useState } from 'preact/hooks';
 import { Api, ApiError, type BoardReading } from './api.ts';
