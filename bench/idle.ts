@@ -24,7 +24,14 @@ try {
         template: {
           metadata: { labels: { app: 'idle' } },
           spec: {
-            containers: [{ name: 'main', image: 'copepod.local/busybox', command: ['sleep', '1000000'] }],
+            containers: [
+              {
+                name: 'main',
+                image: 'copepod.local/busybox',
+                imagePullPolicy: 'IfNotPresent',
+                command: ['sleep', '1000000'],
+              },
+            ],
           },
         },
       },

@@ -71,6 +71,7 @@ describe('dashboard', () => {
           {
             name: 'main',
             image: 'copepod.local/busybox',
+            imagePullPolicy: 'IfNotPresent',
             command: ['sh', '-c', 'echo hello from the board; sleep 1000000'],
           },
         ],
@@ -78,10 +79,11 @@ describe('dashboard', () => {
     });
     const row = page.locator('[data-pod="talker"]');
     await row.getByText('Running').waitFor({ timeout: 30_000 });
+    mkdirSync(RESULTS, { recursive: true });
+    await page.screenshot({ path: join(RESULTS, 'dashboard.png'), fullPage: true });
     await row.getByRole('button', { name: 'Logs' }).click();
     await page.getByText('hello from the board').waitFor({ timeout: 15_000 });
-    mkdirSync(RESULTS, { recursive: true });
-    await page.screenshot({ path: join(RESULTS, 'dashboard.png') });
+    await page.screenshot({ path: join(RESULTS, 'dashboard-logs.png') });
 
     await cluster.kubectl.ok(['delete', 'pod', 'talker', '--grace-period=1']);
     await row.waitFor({ state: 'detached', timeout: 30_000 });
