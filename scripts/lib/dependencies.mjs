@@ -1,11 +1,11 @@
 // The npm packages: are they what the lock file says? If not, `npm ci`.
 import { spawnSync } from 'node:child_process';
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, lstatSync, readFileSync, realpathSync } from 'node:fs';
 import { join } from 'node:path';
 import { root } from './bundle.mjs';
 
 /** Compares what is installed with the lock file, package by package. */
-function dependenciesAreInstalled() {
+export function dependenciesAreInstalled() {
   const installed = join(root, 'node_modules/.package-lock.json');
   if (!existsSync(installed)) return false;
   const have = JSON.parse(readFileSync(installed, 'utf8')).packages;
@@ -19,6 +19,14 @@ function dependenciesAreInstalled() {
 /** Installs the packages unless they are there. Exits with npm's code when it fails. */
 export function ensureDependencies(say) {
   if (dependenciesAreInstalled()) return;
+  // npm ci empties the folder before it fills it; through a link that would be somebody else's.
+  const folder = join(root, 'node_modules');
+  if (lstatSync(folder, { throwIfNoEntry: false })?.isSymbolicLink()) {
+    say(
+      `node_modules is a link to ${realpathSync(folder)} and does not fit package-lock.json: remove the link first`,
+    );
+    process.exit(1);
+  }
   say('installing the npm packages (npm ci)');
   const { status } = spawnSync('npm', ['ci', '--no-audit', '--no-fund', '--loglevel=error'], {
     cwd: root,

@@ -15,6 +15,7 @@ import { AgentConnection } from './connection.ts';
 import type { ClusterDns } from './containers/dns.ts';
 import { DesiredStore } from './desired.ts';
 import { agentDirectories, prepareDirectories } from './directories.ts';
+import { DnsServer } from './dns/server.ts';
 import { DockerRuntime } from './docker/runtime.ts';
 import { HeartbeatSender } from './heartbeat.ts';
 import { ImageManager } from './images/image-manager.ts';
@@ -23,14 +24,12 @@ import { Journal } from './journal.ts';
 import { Limiter } from './limiter.ts';
 import { LABEL } from './names.ts';
 import { createLinuxNetwork } from './network/linux-network.ts';
-import type { LinuxPodNetwork } from './network/pod-network.ts';
 import { Handlers } from './pods/handlers.ts';
 import { PodManager } from './pods/manager.ts';
 import { NodePodFiles } from './pods/node-pod-files.ts';
 import { oomScoreFloor } from './pods/oom-floor.ts';
 import { PodEvents } from './pods/pod-events.ts';
 import { streamTargets } from './pods/stream-targets.ts';
-import type { ServiceProxy } from './ports.ts';
 import { nodeFacts, type RegistrationOptions, readMachineId } from './registration.ts';
 import { StatusReporter } from './reporter.ts';
 import { bundledSandboxImage } from './sandbox-image.ts';
@@ -173,17 +172,23 @@ export async function createAgent(options: AgentOptions, deps: AgentDependencies
   const meter = new BoardMeter({ clock, logger, dataDirectory: () => engineDirectory ?? directories.pods });
 
   // --- pods ---
-  const { network, proxy }: { network: LinuxPodNetwork; proxy: ServiceProxy } = createLinuxNetwork({
+  const { network, proxy } = createLinuxNetwork({
     nodeName: node,
     clock,
     logger,
   });
   const clusterDomain = (): string => desired.cluster()?.clusterDomain ?? 'cluster.local';
-  /** The cluster's DNS, as soon as a Service answers at its address. */
+  const dns = new DnsServer({
+    clock,
+    random,
+    logger,
+    resolvConf: '/etc/resolv.conf',
+    complete: () => desired.complete,
+  });
+  /** The cluster's DNS, as soon as this board answers at its address. */
   const clusterDns = (): ClusterDns | undefined => {
     const address = desired.cluster()?.clusterDns;
-    const served = desired.services().some(({ clusterIPs }) => clusterIPs.includes(address ?? ''));
-    return address !== undefined && served ? { address, domain: clusterDomain() } : undefined;
+    return address && dns.port !== undefined ? { address, domain: clusterDomain() } : undefined;
   };
   const files = new NodePodFiles({
     podsDirectory: directories.pods,
@@ -305,8 +310,12 @@ export async function createAgent(options: AgentOptions, deps: AgentDependencies
   });
 
   const applyNetwork = (): void => {
-    network.update(desired.nodes(), desired.cluster());
-    proxy.apply(desired.services(), { nodeName: node, nodeIPs: board.ips }).catch((error: Error) => {
+    const cluster = desired.cluster();
+    network.update(desired.nodes(), cluster);
+    dns.update(cluster, desired.services());
+    const { port } = dns;
+    proxy.serveDns(cluster && port !== undefined ? { address: cluster.clusterDns, port } : undefined);
+    proxy.apply(desired.services()).catch((error: Error) => {
       logger.error({ err: error }, 'Services could not be programmed');
     });
   };
@@ -323,6 +332,8 @@ export async function createAgent(options: AgentOptions, deps: AgentDependencies
       runtime.connect();
       await network.start();
       await proxy.start();
+      // Without it pods fall back to the board's resolvers, and say so in an event.
+      await dns.start().catch((error: Error) => logger.error({ err: error }, 'no cluster DNS on this board'));
       desired.onChange((change) => {
         if (change.kind === 'network') applyNetwork();
       });
@@ -358,6 +369,7 @@ export async function createAgent(options: AgentOptions, deps: AgentDependencies
       void streams?.then((server) => server.stop());
       await connection.stop();
       await joiner.stop();
+      await dns.stop();
       await proxy.stop();
       await network.stop();
       runtime.disconnect();

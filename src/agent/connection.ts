@@ -16,6 +16,8 @@ const MISSING_AFTER_MS = 20_000;
 /** QoS 1 may bring a stream request twice; remembered ids. */
 const REMEMBERED_STREAMS = 256;
 
+const NOTHING = (): void => {};
+
 /**
  * The agent's side of the bus: takes in the desired state, acknowledgements and stream requests, and on every connect
  * tells that the node lives, what it is and how it does. The bus belongs to it: started and stopped here.
@@ -176,19 +178,23 @@ export class AgentConnection implements Service {
 
   /** A subscription made again brings all retained messages again [MQTT-3.8.4-3]. */
   private watchMissing(): void {
-    if (this.missingCheck || this.desired.missing().length === 0) return;
+    if (this.missingCheck) return;
+    const before = new Set(this.desired.missing());
+    if (before.size === 0) return;
     this.missingCheck = this.clock.after(MISSING_AFTER_MS, () => {
       this.missingCheck = undefined;
-      const missing = this.desired.missing();
-      if (missing.length === 0 || !this.running || !this.bus.connected) return;
-      this.logger.warn(
-        { missing: missing.slice(0, 10), count: missing.length },
-        'messages of the server were lost',
-      );
-      const nothing = (): void => {};
-      this.bus.subscribe(filters.desired(this.node), nothing);
-      this.bus.subscribe(filters.shared(), nothing);
-      this.watchMissing();
+      const now = this.desired.missing();
+      // What is missing only now may be on its way: a digest follows the changes that it tells of.
+      const missing = now.filter((key) => before.has(key));
+      if (missing.length > 0 && this.running && this.bus.connected) {
+        this.logger.warn(
+          { missing: missing.slice(0, 10), count: missing.length },
+          'messages of the server were lost',
+        );
+        this.bus.subscribe(filters.desired(this.node), NOTHING);
+        this.bus.subscribe(filters.shared(), NOTHING);
+      }
+      if (this.running && this.bus.connected) this.watchMissing();
     });
   }
 

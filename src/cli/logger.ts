@@ -1,12 +1,12 @@
+import { pino } from 'pino';
 import type { Clock } from '../lib/clock.ts';
 import type { Logger } from '../lib/logger.ts';
 
-const LEVELS = ['debug', 'info', 'warn', 'error'] as const;
-export type LogLevel = (typeof LEVELS)[number];
+export type LogLevel = 'debug' | 'info' | 'warn' | 'error';
 
 /**
- * Writes one line for each entry: JSON, or a readable form for a terminal. Forty lines instead of a logging package,
- * which costs 7 MB of resident memory (docs/adr/0005).
+ * pino, writing one line for each entry: JSON, or a readable form for a terminal. Without its transports, which would
+ * start a thread (docs/adr/0005).
  */
 export function createLogger(options: {
   level: LogLevel;
@@ -14,52 +14,51 @@ export function createLogger(options: {
   /** Given whole lines. */
   write: (line: string) => void;
   readable: boolean;
-  bindings?: Record<string, unknown>;
 }): Logger {
-  const { level, clock, write, readable, bindings = {} } = options;
-  const threshold = LEVELS.indexOf(level);
-  const format = readable ? readableLine : jsonLine;
-  const at =
-    (entryLevel: LogLevel) =>
-    (fields: object, message: string): void => {
-      if (LEVELS.indexOf(entryLevel) < threshold) return;
-      write(format(clock.now(), entryLevel, message, { ...bindings, ...fields }));
+  const { level, clock, write, readable } = options;
+  return pino(
+    {
+      level,
+      // Neither pid nor host name: the journal or the container engine adds them where they are wanted.
+      base: null,
+      messageKey: 'message',
+      timestamp: () => `,"time":"${new Date(clock.now()).toISOString()}"`,
+      formatters: { level: (label) => ({ level: label }), log: plainFields },
+    },
+    { write: readable ? (line) => write(readableLine(line)) : write },
+  );
+}
+
+/** Errors have no enumerable properties and JSON has no bigint: both would be lost, or throw. */
+function plainFields(fields: Record<string, unknown>): Record<string, unknown> {
+  return Object.fromEntries(Object.entries(fields).map(([key, value]) => [key, plain(value)]));
+}
+
+function plain(value: unknown): unknown {
+  if (value instanceof Error) {
+    const { message, stack, cause } = value;
+    return {
+      message,
+      code: (value as NodeJS.ErrnoException).code,
+      stack,
+      ...(cause === undefined ? {} : { cause: plain(cause) }),
     };
-  return {
-    debug: at('debug'),
-    info: at('info'),
-    warn: at('warn'),
-    error: at('error'),
-    child: (more) => createLogger({ ...options, bindings: { ...bindings, ...more } }),
-  };
+  }
+  return typeof value === 'bigint' ? String(value) : value;
 }
 
-function jsonLine(time: number, level: LogLevel, message: string, fields: Record<string, unknown>): string {
-  return `${JSON.stringify({ time: new Date(time).toISOString(), level, message, ...fields }, plain)}\n`;
-}
+const COLOUR: Record<string, string> = { debug: '\x1b[90m', info: '', warn: '\x1b[33m', error: '\x1b[31m' };
 
-const COLOUR: Record<LogLevel, string> = { debug: '\x1b[90m', info: '', warn: '\x1b[33m', error: '\x1b[31m' };
-
-function readableLine(
-  time: number,
-  level: LogLevel,
-  message: string,
-  fields: Record<string, unknown>,
-): string {
+function readableLine(line: string): string {
+  const { time, level, message, ...fields } = JSON.parse(line) as {
+    time: string;
+    level: string;
+    message: string;
+  } & Record<string, unknown>;
   const details = Object.entries(fields).map(([key, value]) => {
-    const text = typeof value === 'string' ? value : (JSON.stringify(value, plain) ?? 'undefined');
+    const text = typeof value === 'string' ? value : JSON.stringify(value);
     // Quoted when not plain: what a pod or a client sent must not be able to forge a line or steer the terminal.
     return ` \x1b[90m${key}=\x1b[0m${/^[\x21-\x7e]*$/.test(text) ? text : JSON.stringify(text)}`;
   });
-  const clock = new Date(time).toISOString().slice(11, 19);
-  return `${clock} ${COLOUR[level]}${level.toUpperCase().padEnd(5)}\x1b[0m ${message}${details.join('')}\n`;
-}
-
-/** Errors have no enumerable properties; without this they would be logged as {}. */
-function plain(_key: string, value: unknown): unknown {
-  if (value instanceof Error) {
-    const { message, stack, cause } = value;
-    return { message, code: (value as NodeJS.ErrnoException).code, stack, cause };
-  }
-  return typeof value === 'bigint' ? String(value) : value;
+  return `${time.slice(11, 19)} ${COLOUR[level] ?? ''}${level.toUpperCase().padEnd(5)}\x1b[0m ${message}${details.join('')}\n`;
 }

@@ -1,4 +1,11 @@
-import type { FilterPlugin, Rejection, ScorePlugin, Situation } from './plugins/plugin.ts';
+import type {
+  FilterPlugin,
+  NodeFilter,
+  NodeScore,
+  Rejection,
+  ScorePlugin,
+  Situation,
+} from "./plugins/plugin.ts";
 import type { PodInfo } from './pod-info.ts';
 import type { NodeInfo } from './snapshot.ts';
 
@@ -16,6 +23,8 @@ export interface Decision {
   resolvable: readonly string[];
   /** Where the next decision starts looking, so that large clusters are used evenly. */
   nextStart: number;
+  /** Set when what boards measure decided: another node was better but for that. */
+  insteadOf?: string;
 }
 
 /**
@@ -42,10 +51,21 @@ export function decide(
       nextStart: 0,
     };
   }
-  const prepared = options.filters.flatMap((plugin) => {
+  const prepared: { plugin: FilterPlugin; filter: NodeFilter }[] = [];
+  for (const plugin of options.filters) {
     const filter = plugin.prepare(info, situation);
-    return filter ? [{ plugin, filter }] : [];
-  });
+    if (filter === undefined) continue;
+    if (typeof filter !== 'function') {
+      return {
+        node: undefined,
+        message: `0/${nodes.length} nodes are available: ${filter.reason}.`,
+        refusedBy: [plugin.name],
+        resolvable: [],
+        nextStart: options.start ?? 0,
+      };
+    }
+    prepared.push({ plugin, filter });
+  }
   const enough = nodesToFind(nodes.length);
   const feasible: NodeInfo[] = [];
   const refusals: { node: string; rejection: Rejection }[] = [];
@@ -76,12 +96,14 @@ export function decide(
       nextStart,
     };
   }
+  const { winner, insteadOf } = best(info, feasible, situation, options.scores, options.random);
   return {
-    node: best(info, feasible, situation, options.scores, options.random).name,
+    node: winner.name,
     message: '',
     refusedBy: [],
     resolvable: [],
     nextStart,
+    ...(insteadOf === undefined ? {} : { insteadOf: insteadOf.name }),
   };
 }
 
@@ -91,30 +113,49 @@ function best(
   situation: Situation,
   scores: readonly ScorePlugin[],
   random: () => number,
-): NodeInfo {
+): { winner: NodeInfo; insteadOf?: NodeInfo } {
   const first = feasible[0] as NodeInfo;
-  if (feasible.length === 1) return first;
-  const prepared = scores.flatMap(({ weight, prepare }) => {
+  if (feasible.length === 1) return { winner: first };
+  const prepared: { weight: number; score: NodeScore; measures: boolean }[] = [];
+  for (const { weight, prepare, measures } of scores) {
     const score = prepare(info, feasible, situation);
-    return score ? [{ weight, score }] : [];
-  });
+    if (score) prepared.push({ weight, score, measures: measures ?? false });
+  }
   let winner = first;
   let highest = Number.NEGATIVE_INFINITY;
   let ties = 0;
+  // The same without the measurements, to tell whether they decided.
+  let unmeasured = first;
+  let highestUnmeasured = Number.NEGATIVE_INFINITY;
+  let ofWinner = 0;
   for (const node of feasible) {
     let total = 0;
-    for (const { weight, score } of prepared) total += weight * score(node);
+    let measured = 0;
+    for (const { weight, score, measures } of prepared) {
+      const points = weight * score(node);
+      total += points;
+      if (measures) measured += points;
+    }
+    const rest = total - measured;
+    if (rest > highestUnmeasured) {
+      unmeasured = node;
+      highestUnmeasured = rest;
+    }
     if (total > highest) {
       winner = node;
       highest = total;
+      ofWinner = rest;
       ties = 1;
     } else if (total === highest) {
       // Each of n equals wins with probability 1/n.
       ties += 1;
-      if (random() < 1 / ties) winner = node;
+      if (random() < 1 / ties) {
+        winner = node;
+        ofWinner = rest;
+      }
     }
   }
-  return winner;
+  return ofWinner < highestUnmeasured ? { winner, insteadOf: unmeasured } : { winner };
 }
 
 /** How many feasible nodes are enough to choose among: 50 % less one for every 125 nodes, at least 5 %. */

@@ -1,6 +1,7 @@
 import { keyOf } from '../api/object.ts';
 import { milliUnits, parseQuantity, wholeUnits } from '../api/quantity.ts';
 import type { Container, Pod } from '../api/types/core-v1.ts';
+import { affinityTerms, type PodTerms } from './pod-terms.ts';
 
 /** CPU in thousandths, everything else in whole units; `others` holds extended resources and huge pages. */
 export interface Resources {
@@ -29,18 +30,36 @@ export interface PodInfo {
   readonly hostPorts: readonly HostPort[];
   /** The uid of its controller: pods of one controller are spread. */
   readonly controller: string | undefined;
-  readonly hasAffinity: boolean;
-  readonly hasAntiAffinity: boolean;
+  readonly affinity: PodTerms;
+  readonly antiAffinity: PodTerms;
+  /** Any term of the two. */
+  readonly hasTerms: boolean;
+  /** Names of its claims, those of generic ephemeral volumes too. */
+  readonly claims: readonly PodClaim[];
+  /** Bytes that it will probably use: its request, or what a container commonly takes that asks for nothing. */
+  readonly expectedMemory: number;
+}
+
+export interface PodClaim {
+  readonly name: string;
+  /** Made from a template in the pod; the claim has to be the pod's own. */
+  readonly ephemeral: boolean;
 }
 
 const DEFAULT_CPU = 100;
 const DEFAULT_MEMORY = 200 * 1024 * 1024;
+/** What is expected of a container without a request; most on small boards take 20 to 100 MiB. */
+const EXPECTED_MEMORY = 64 * 1024 * 1024;
 
 export function podInfo(pod: Pod): PodInfo {
   const spec = pod.spec;
   const requests = podRequests(pod, 0, 0);
-  const nonZero = podRequests(pod, DEFAULT_CPU, DEFAULT_MEMORY);
-  const { podAffinity, podAntiAffinity } = spec?.affinity ?? {};
+  const complete = [...(spec?.containers ?? []), ...(spec?.initContainers ?? [])].every(
+    ({ resources }) => resources?.requests?.cpu !== undefined && resources.requests.memory !== undefined,
+  );
+  const nonZero = complete ? requests : podRequests(pod, DEFAULT_CPU, DEFAULT_MEMORY);
+  const expected = complete ? requests : podRequests(pod, 0, EXPECTED_MEMORY);
+  const { affinity, antiAffinity } = affinityTerms(pod);
   return {
     pod,
     key: keyOf(pod),
@@ -51,9 +70,30 @@ export function podInfo(pod: Pod): PodInfo {
     nonZeroMemory: nonZero.memory,
     hostPorts: hostPorts(spec?.containers ?? [], spec?.initContainers ?? []),
     controller: pod.metadata.ownerReferences?.find((owner) => owner.controller)?.uid,
-    hasAffinity: podAffinity !== undefined || podAntiAffinity !== undefined,
-    hasAntiAffinity: (podAntiAffinity?.requiredDuringSchedulingIgnoredDuringExecution ?? []).length > 0,
+    affinity,
+    antiAffinity,
+    hasTerms: [affinity, antiAffinity].some(
+      ({ required, preferred }) => required.length > 0 || preferred.length > 0,
+    ),
+    claims: podClaims(pod),
+    expectedMemory: expected.memory,
   };
+}
+
+const NO_CLAIMS: readonly PodClaim[] = [];
+
+function podClaims(pod: Pod): readonly PodClaim[] {
+  let claims: PodClaim[] | undefined;
+  for (const { name, persistentVolumeClaim, ephemeral } of pod.spec?.volumes ?? []) {
+    if (!persistentVolumeClaim && !ephemeral) continue;
+    claims ??= [];
+    claims.push(
+      persistentVolumeClaim
+        ? { name: persistentVolumeClaim.claimName, ephemeral: false }
+        : { name: `${pod.metadata.name}-${name}`, ephemeral: true },
+    );
+  }
+  return claims ?? NO_CLAIMS;
 }
 
 /**

@@ -1,129 +1,40 @@
-import { parseQuantity, wholeUnits } from '../api/quantity.ts';
-import type { Node, Pod, Taint } from '../api/types/core-v1.ts';
+import type { Node, Pod } from '../api/types/core-v1.ts';
 import { sameJson } from '../lib/equal.ts';
-import { type PodInfo, podInfo, type Resources, resourcesFrom } from './pod-info.ts';
+import { NodeInfo } from './node-info.ts';
+import { PodIndex } from './pod-index.ts';
+import { type PodInfo, podInfo } from './pod-info.ts';
 
-/** A placement counts against the measurements for this long: until its load shows in them. */
-const SETTLING_MS = 60_000;
-/** More than these are not remembered per node. */
-const MOST_RECENT = 64;
+export { NodeInfo } from './node-info.ts';
 
-interface Placement {
-  at: number;
-  cpu: number;
-  memory: number;
-}
+const ZONE = 'topology.kubernetes.io/zone';
 
-/** A node with the sum of what is on it, kept up to date pod by pod. */
-export class NodeInfo {
-  readonly name: string;
-  /** Undefined for a node that pods are bound to but that is not (or no longer) there. */
-  node: Node | undefined;
-  allocatable: Resources = { cpu: 0, memory: 0, ephemeral: 0, others: undefined };
-  allowedPods = 0;
-  taints: readonly Taint[] = [];
-  unschedulable = false;
-  labels: Readonly<Record<string, string>> = {};
-
-  readonly pods = new Map<string, PodInfo>();
-  cpu = 0;
-  memory = 0;
-  ephemeral = 0;
-  nonZeroCpu = 0;
-  nonZeroMemory = 0;
-  readonly others = new Map<string, number>();
-  /** `protocol/port` to the addresses in use. */
-  readonly ports = new Map<string, string[]>();
-  readonly controllers = new Map<string, number>();
-  private recent: Placement[] = [];
-
-  constructor(name: string) {
-    this.name = name;
-  }
-
-  setNode(node: Node | undefined): void {
-    this.node = node;
-    const allocatable = node?.status?.allocatable;
-    this.allocatable = resourcesFrom(allocatable);
-    this.allowedPods = allocatable?.pods === undefined ? 0 : wholeUnits(parseQuantity(allocatable.pods));
-    this.taints = node?.spec?.taints ?? [];
-    this.unschedulable = node?.spec?.unschedulable ?? false;
-    this.labels = node?.metadata.labels ?? {};
-  }
-
-  add(info: PodInfo): void {
-    if (this.pods.has(info.uid)) return;
-    this.pods.set(info.uid, info);
-    this.count(info, 1);
-    for (const { protocol, port, ip } of info.hostPorts) {
-      const key = `${protocol}/${port}`;
-      this.ports.set(key, [...(this.ports.get(key) ?? []), ip]);
-    }
-  }
-
-  remove(uid: string): void {
-    const info = this.pods.get(uid);
-    if (!info) return;
-    this.pods.delete(uid);
-    this.count(info, -1);
-    for (const { protocol, port, ip } of info.hostPorts) {
-      const key = `${protocol}/${port}`;
-      const left = [...(this.ports.get(key) ?? [])];
-      left.splice(left.indexOf(ip), 1);
-      if (left.length === 0) this.ports.delete(key);
-      else this.ports.set(key, left);
-    }
-  }
-
-  /** The scheduler placed a pod here just now; its load does not show in the measurements yet. */
-  placed(info: PodInfo, now: number): void {
-    this.recent.push({ at: now, cpu: info.nonZeroCpu, memory: info.nonZeroMemory });
-    if (this.recent.length > MOST_RECENT) this.recent.shift();
-  }
-
-  /** CPU (thousandths) and memory that recent placements will take. */
-  settling(now: number): { cpu: number; memory: number } {
-    const sum = { cpu: 0, memory: 0 };
-    if (this.recent.length === 0) return sum;
-    this.recent = this.recent.filter(({ at }) => now - at < SETTLING_MS);
-    for (const { cpu, memory } of this.recent) {
-      sum.cpu += cpu;
-      sum.memory += memory;
-    }
-    return sum;
-  }
-
-  private count(info: PodInfo, sign: 1 | -1): void {
-    const { requests, controller } = info;
-    this.cpu += sign * requests.cpu;
-    this.memory += sign * requests.memory;
-    this.ephemeral += sign * requests.ephemeral;
-    this.nonZeroCpu += sign * info.nonZeroCpu;
-    this.nonZeroMemory += sign * info.nonZeroMemory;
-    if (requests.others) {
-      for (const [name, value] of requests.others) {
-        this.others.set(name, (this.others.get(name) ?? 0) + sign * value);
-      }
-    }
-    if (controller === undefined) return;
-    const left = (this.controllers.get(controller) ?? 0) + sign;
-    if (left > 0) this.controllers.set(controller, left);
-    else this.controllers.delete(controller);
-  }
-}
-
-/** The cluster as the scheduler sees it: published state and its own decisions that are on their way. */
+/**
+ * The cluster as the scheduler sees it: published state and its own decisions that are on their way. Every change is
+ * entered once; nothing is copied for a decision. Times are monotonic milliseconds.
+ */
 export class Snapshot {
+  readonly index: PodIndex;
   private readonly infos = new Map<string, NodeInfo>();
   private readonly whereIs = new Map<string, NodeInfo>();
-  private sorted: NodeInfo[] | undefined;
+  private readonly namespaces = new Map<string, Readonly<Record<string, string>>>();
+  /** On how many nodes an image is. */
+  private readonly images = new Map<string, number>();
+  private ordered: NodeInfo[] | undefined;
 
-  /** Nodes that exist, by name; a stable order, so that equal input gives equal decisions. */
+  constructor() {
+    this.index = new PodIndex({
+      namespaceLabels: (name) => this.namespaces.get(name),
+      nodes: () => this.infos.values(),
+    });
+  }
+
+  /**
+   * Nodes that exist, in a stable order (equal input gives equal decisions): one of each zone in turn, so that a sample
+   * of them holds all zones.
+   */
   get nodes(): readonly NodeInfo[] {
-    this.sorted ??= [...this.infos.values()]
-      .filter((info) => info.node !== undefined)
-      .sort((a, b) => (a.name < b.name ? -1 : 1));
-    return this.sorted;
+    this.ordered ??= inTurn([...this.infos.values()].filter((info) => info.node !== undefined));
+    return this.ordered;
   }
 
   get(name: string): NodeInfo | undefined {
@@ -131,75 +42,135 @@ export class Snapshot {
   }
 
   setNode(node: Node): void {
-    const name = node.metadata.name ?? '';
-    const info = this.infoOf(name);
-    if (info.node === undefined) this.sorted = undefined;
+    const info = this.infoOf(node.metadata.name ?? '');
+    const before = info.node;
+    if (before?.status?.images !== node.status?.images) this.countImages(before, node);
     info.setNode(node);
+    const labels = !before || !sameJson(before.metadata.labels, node.metadata.labels);
+    if (labels) this.ordered = undefined;
+    if (labels || !sameJson(before.spec?.taints, node.spec?.taints)) this.index.nodesChanged();
   }
 
   removeNode(name: string): void {
     const info = this.infos.get(name);
     if (!info) return;
+    this.countImages(info.node, undefined);
     info.setNode(undefined);
-    this.sorted = undefined;
+    this.ordered = undefined;
+    this.index.nodesChanged();
     if (info.pods.size === 0) this.infos.delete(name);
   }
 
+  setNamespace(name: string, labels: Readonly<Record<string, string>> | undefined): void {
+    if (labels && sameJson(this.namespaces.get(name), labels)) return;
+    if (labels) this.namespaces.set(name, labels);
+    else this.namespaces.delete(name);
+    this.index.namespacesChanged();
+  }
+
+  /** The share of all nodes that hold this image. */
+  imageSpread(image: string): number {
+    return (this.images.get(image) ?? 0) / Math.max(1, this.nodes.length);
+  }
+
   /** Enters a pod on its node, or moves or refreshes it. Pods that ended or have no node leave. */
-  setPod(pod: Pod): void {
+  setPod(pod: Pod, now: number): void {
     const uid = pod.metadata.uid ?? '';
     const node = pod.spec?.nodeName;
     const ended = pod.status?.phase === 'Succeeded' || pod.status?.phase === 'Failed';
     if (!node || ended) {
-      this.removePod(uid);
+      this.removePod(uid, now);
       return;
     }
     const current = this.whereIs.get(uid);
     const known = current?.pods.get(uid);
     // A new status changes nothing that is counted here.
     if (current?.name === node && known && sameForScheduling(known.pod, pod)) {
-      current.pods.set(uid, { ...known, pod });
+      current.refresh({ ...known, pod }, now);
       return;
     }
-    this.removePod(uid);
-    this.enter(podInfo(pod), node);
+    this.removePod(uid, now);
+    this.enter(podInfo(pod), node, now);
   }
 
   holds(uid: string): boolean {
     return this.whereIs.has(uid);
   }
 
-  /** The scheduler's own decision, before it is published. */
-  assume(info: PodInfo, node: string, now: number): void {
-    this.removePod(info.uid);
-    this.enter(info, node);
-    this.infoOf(node).placed(info, now);
+  nodeOf(uid: string): NodeInfo | undefined {
+    return this.whereIs.get(uid);
   }
 
-  removePod(uid: string): void {
+  /** The scheduler's own decision, before it is published. */
+  assume(info: PodInfo, node: string, now: number): void {
+    this.removePod(info.uid, now);
+    this.enter(info, node, now);
+  }
+
+  removePod(uid: string, now: number): void {
     const info = this.whereIs.get(uid);
     if (!info) return;
     this.whereIs.delete(uid);
-    info.remove(uid);
+    info.remove(uid, now);
     if (info.node === undefined && info.pods.size === 0) this.infos.delete(info.name);
   }
 
-  private enter(info: PodInfo, node: string): void {
+  private enter(info: PodInfo, node: string, now: number): void {
     const target = this.infoOf(node);
-    target.add(info);
+    target.add(info, now);
     this.whereIs.set(info.uid, target);
   }
 
   private infoOf(name: string): NodeInfo {
     let info = this.infos.get(name);
     if (!info) {
-      info = new NodeInfo(name);
+      info = new NodeInfo(name, this.index);
       this.infos.set(name, info);
     }
     return info;
   }
+
+  private countImages(before: Node | undefined, after: Node | undefined): void {
+    for (const [node, by] of [
+      [before, -1],
+      [after, 1],
+    ] as const) {
+      for (const { names = [] } of node?.status?.images ?? []) {
+        for (const name of names) {
+          const count = (this.images.get(name) ?? 0) + by;
+          if (count > 0) this.images.set(name, count);
+          else this.images.delete(name);
+        }
+      }
+    }
+  }
 }
 
 function sameForScheduling(a: Pod, b: Pod): boolean {
-  return sameJson(a.spec, b.spec) && sameJson(a.metadata.labels, b.metadata.labels);
+  return (
+    (a.spec === b.spec || sameJson(a.spec, b.spec)) &&
+    (a.metadata.labels === b.metadata.labels || sameJson(a.metadata.labels, b.metadata.labels)) &&
+    (a.metadata.deletionTimestamp === undefined) === (b.metadata.deletionTimestamp === undefined)
+  );
+}
+
+function inTurn(nodes: NodeInfo[]): NodeInfo[] {
+  nodes.sort((a, b) => (a.name < b.name ? -1 : 1));
+  const zones = new Map<string, NodeInfo[]>();
+  for (const node of nodes) {
+    const zone = node.labels[ZONE] ?? '';
+    const members = zones.get(zone);
+    if (members) members.push(node);
+    else zones.set(zone, [node]);
+  }
+  if (zones.size <= 1) return nodes;
+  const lists = [...zones.values()];
+  const ordered: NodeInfo[] = [];
+  for (let round = 0; ordered.length < nodes.length; round += 1) {
+    for (const list of lists) {
+      const node = list[round];
+      if (node) ordered.push(node);
+    }
+  }
+  return ordered;
 }

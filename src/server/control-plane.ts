@@ -172,11 +172,11 @@ export class ControlPlane implements Service {
   }
 
   async start(): Promise<void> {
-    const { bootstrapObjects: objects, serviceCidr, advertise, logger } = this.options;
+    const { bootstrapObjects: objects, serviceCidr, clusterDns, advertise, logger } = this.options;
     await this.foundation.start();
     try {
       const { registry, store } = this;
-      await bootstrap({ registry, store, logger, objects, serviceCidr, advertise });
+      await bootstrap({ registry, store, logger, objects, serviceCidr, clusterDns, advertise });
       await this.deciders.start();
     } catch (error) {
       await this.foundation.stop();

@@ -17,7 +17,7 @@ import type { MessageBus } from '../wire/message-bus.ts';
 import { MqttClientBus } from '../wire/mqtt-client.ts';
 import { MqttUpgrade } from './bus/mqtt-upgrade.ts';
 import { MqttsListener } from './bus/mqtts-listener.ts';
-import { ControlPlane } from './control-plane.ts';
+import { ControlPlane, type RegistryExtensions } from './control-plane.ts';
 import { ApiServer } from './http/api-server.ts';
 import { boardsOf } from './http/boards.ts';
 import columnDescriptions from './http/column-descriptions.json' with { type: 'json' };
@@ -154,14 +154,15 @@ async function compose(
     ca: identity.caPem,
     advertise: { address, port: options.httpsListenPort },
     externalBroker: broker === undefined,
-    extend: (store) => {
+    extend: (store): RegistryExtensions => {
       const tokens = new AccountTokens({ store, clock, random, key: identity.serviceAccountKey, issuer });
       const authenticator = new Authenticator(tokens, () => identity.dashboardToken);
       const rbac = new RbacAuthorizer(store);
       const authorizer = new UnionAuthorizer([new NodeAuthorizer(store), rbac]);
       parts = { tokens, authenticator, rbac, authorizer };
       return {
-        admission: [new NodeRestriction(store), new RoleGuard(rbac, authorizer)],
+        admissionBefore: [new NodeRestriction(store)],
+        admissionAfter: [new RoleGuard(rbac, authorizer)],
         tokenIssuer: tokens,
         reviews: new IdentityReviews({ authorizer, rbac, authenticator }),
         components: () => [

@@ -149,15 +149,24 @@ export interface ClusterInfo {
   clusterCidr: string;
   clusterDns: string;
   clusterDomain: string;
+  /** From the ConfigMap kube-system/kube-dns: domain -> its name servers, `address` or `address:port`. */
+  stubDomains?: Record<string, string[]>;
+  /** From the same: in place of the board's own. */
+  upstreamNameservers?: string[];
 }
 
-/** One Service with its ready endpoints: all a node needs to program it. */
+/** One Service with its ready endpoints: all a node needs to program it and to answer for its name. */
 export interface SharedService {
   v: 1;
   namespace: string;
   name: string;
   type: string;
+  /** Empty: headless, or of type ExternalName. */
   clusterIPs: string[];
+  headless?: true;
+  externalName?: string;
+  /** Of a headless Service: ready endpoints that none of the ports lists. */
+  hosts?: { ip: string; hostname?: string }[];
   externalIPs?: string[];
   sessionAffinitySeconds?: number;
   externalTrafficPolicy?: 'Cluster' | 'Local';
@@ -170,7 +179,8 @@ export interface SharedServicePort {
   protocol: 'TCP' | 'UDP' | 'SCTP';
   port: number;
   nodePort?: number;
-  endpoints: { ip: string; port: number; node: string }[];
+  /** `hostname`: the endpoint has a name of its own below the Service's. */
+  endpoints: { ip: string; port: number; node: string; hostname?: string }[];
 }
 
 export interface SharedNode {

@@ -12,7 +12,9 @@ export class Subscriptions {
     this.logger = logger;
   }
 
+  /** The same handler for the same filter counts once: subscribing again asks for the retained messages again. */
   add(filter: string, handler: MessageHandler): void {
+    if (this.handlers.some((entry) => entry.filter === filter && entry.handler === handler)) return;
     this.handlers.push({ filter, handler });
   }
 

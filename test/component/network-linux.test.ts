@@ -289,6 +289,20 @@ describe.each(MODES)('pod network and Services on Linux, bridge-nf-call-iptables
     expect((await tcp(inHost('client'), '192.168.88.88', 80)).pod).toBe('c');
   });
 
+  it('leads the cluster’s DNS address to the board’s own loopback, past a hostPort 53', async () => {
+    await lan.serveIn('one', 'dns', 10_053);
+    const pid = await lan.pod('resolver', 53);
+    await board('one').network.attach(podOf('resolver', [{ hostPort: 53, containerPort: 53 }]), pid);
+    board('one').proxy.serveDns({ address: cluster.clusterDns, port: 10_053 });
+    await board('one').network.settled();
+    expect(await tcp(inPod('a'), cluster.clusterDns, 53)).toEqual({ pod: 'dns', from: ip('a') });
+    expect(await udp(inPod('a'), cluster.clusterDns, 53)).toEqual({ pod: 'dns', from: ip('a') });
+    expect((await tcp(inHost('one'), cluster.clusterDns, 53)).pod).toBe('dns');
+    expect((await udp(inHost('one'), cluster.clusterDns, 53)).pod).toBe('dns');
+    expect((await tcp(inHost('client'), '192.168.77.1', 53)).pod).toBe('resolver');
+    await board('one').network.detach('resolver');
+  });
+
   it('refuses at once where there is no endpoint', async () => {
     for (const [enter, address, port] of [
       [inPod('a'), '10.43.0.25', 80],

@@ -301,10 +301,13 @@ describe('streams', () => {
       following.kill();
     }
     await kubectl.apply(podYaml('crasher', 'echo this was the run; exit 3'));
-    await cluster.eventually('the log of the run before', async () =>
-      (await kubectl.run(['logs', '--previous', 'crasher'])).stdout.includes('this was the run'),
-    );
-    await kubectl.line('delete pod crasher --now');
+    try {
+      await cluster.eventually('the log of the run before', async () =>
+        (await kubectl.run(['logs', '--previous', 'crasher'])).stdout.includes('this was the run'),
+      );
+    } finally {
+      await kubectl.line('delete pod crasher --now');
+    }
   });
 
   it('executes, with input, output, exit code and terminal', async () => {

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { root } from '../../scripts/lib/bundle.mjs';
+import { dependenciesAreInstalled } from '../../scripts/lib/dependencies.mjs';
 import { type Board, BoardNetwork } from '../support/boards.ts';
 import { Kubectl } from '../support/kubectl.ts';
 import { waitFor } from '../support/wait.ts';
@@ -17,6 +18,9 @@ let kubectl: Kubectl;
 let started: Start | undefined;
 
 beforeAll(async () => {
+  // Otherwise `npm start` would run `npm ci`, which empties node_modules under this very test.
+  if (!dependenciesAreInstalled())
+    throw new Error('node_modules does not fit package-lock.json: run npm ci first');
   await network.start();
   board = await network.board('pi');
   // Without the machine's own sockets: neither a Docker nor a containerd that runs here may be found.

@@ -57,7 +57,7 @@ it('stops cleanly with exit code 0, pods go on, and the next start adopts them',
   expect(await running()).toEqual(before);
 });
 
-it('does what happened while it was away: a container that ended is restarted, a pod that was deleted ends', async () => {
+it('sees what happened while it was away: a container that ended is restarted, and counted', async () => {
   const [first] = await pods();
   const labels = {
     'io.kubernetes.pod.uid': first?.metadata?.uid ?? '',

@@ -224,7 +224,7 @@ export class Faults {
   }
 
   private serverClock(): void {
-    const offset = this.random.pick([-120_000, -30_000, 45_000, 90_000]);
+    const offset = this.random.pick([-120_000, -30_000, 45_000, 90_000, this.since1970()]);
     this.note('server', `clock jumps to ${offset / 1000} s`);
     this.server.jumpClock(offset);
     this.later(this.duration(1000, 120_000), () => this.server.jumpClock(0));

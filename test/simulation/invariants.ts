@@ -191,6 +191,9 @@ function jobProblems({ metadata, spec, status }: Job, cluster: Cluster): string[
   if (!is('Complete')) return [...found, `${title} failed: ${JSON.stringify(status)}`];
   const completions = spec?.completions ?? 1;
   const seen = cluster.mirror.succeeded.get(metadata.uid ?? '')?.size ?? 0;
+  const completed = cluster.mirror.completed.get(metadata.uid ?? '')?.size ?? 0;
+  if (completed > completions)
+    found.push(`${title} asks for ${completions} and was completed ${completed} times`);
   if (status?.succeeded !== completions) found.push(`${title} counts ${status?.succeeded} of ${completions}`);
   if (seen < completions) found.push(`${title} is complete, but only ${seen} of its pods have succeeded`);
   return found;

@@ -24,6 +24,8 @@ interface Seen {
 export class Mirror {
   /** Distinct pods of a Job (by its uid) that were seen Succeeded. */
   readonly succeeded = new Map<string, Set<string>>();
+  /** Those of them that nobody had asked to end before: each has to be counted as a success. */
+  readonly completed = new Map<string, Set<string>>();
   private readonly objects = new Map<string, Map<string, Seen>>();
   private readonly deletedUids = new Set<string>();
   /** CronJob uid and minute -> uid of the Job. */
@@ -113,8 +115,11 @@ export class Mirror {
   private pod({ metadata, status }: Pod): void {
     const owner = metadata.ownerReferences?.find(({ kind }) => kind === 'Job');
     if (!owner || status?.phase !== 'Succeeded') return;
-    const uids = this.succeeded.get(owner.uid) ?? new Set();
-    this.succeeded.set(owner.uid, uids.add(metadata.uid ?? ''));
+    const note = (into: Map<string, Set<string>>): void => {
+      into.set(owner.uid, (into.get(owner.uid) ?? new Set()).add(metadata.uid ?? ''));
+    };
+    note(this.succeeded);
+    if (metadata.deletionTimestamp === undefined) note(this.completed);
   }
 }
 

@@ -51,9 +51,11 @@ export async function runSeed({ seed, facts, only, keepTrace }: RunOptions): Pro
       broker: externalBroker ? cluster.broker : undefined,
       ...(only === undefined ? {} : { only }),
     });
-    workload.start(style.pick([1500, 3000, 6000]));
-    faults.start(style.pick([2500, 6000, 15_000]));
-    const lasts = 2.5 * MINUTE + style.number() * 4 * MINUTE;
+    // A few live long enough for evictions, with less to do in each minute.
+    const long = style.chance(0.15);
+    workload.start(long ? 12_000 : style.pick([1500, 3000, 6000]));
+    faults.start(long ? 30_000 : style.pick([2500, 6000, 15_000]));
+    const lasts = long ? 20 * MINUTE : 2.5 * MINUTE + style.number() * 4 * MINUTE;
     for (let spent = 0; spent < lasts && violations.length === 0; spent += 1000) await clock.advance(1000);
 
     if (violations.length === 0) {

@@ -106,7 +106,7 @@ export class Workload {
         continue;
       const image = IMAGES.serve[0];
       const body = {
-        spec: { template: { spec: { containers: [{ name: 'main', image }] } }, minReadySeconds: 0 },
+        spec: { template: { spec: { containers: [{ name: 'main', image }] } } },
       };
       await this.insist((client) =>
         client.patch(owned.type, owned.namespace, owned.name, { type: 'strategic', body }),

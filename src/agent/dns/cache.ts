@@ -1,5 +1,5 @@
-import { TYPE, walk } from './message.ts';
 import type { Query } from './message.ts';
+import { TYPE, walk } from './message.ts';
 
 const MOST_ENTRIES = 2000;
 const MOST_BYTES = 512 * 1024;
@@ -102,8 +102,7 @@ export function lifetimeOf(answer: Buffer): number {
 }
 
 /** Queries with one key may share an answer. */
-export function cacheKey({ question, edns }: Query): string {
+export function cacheKey({ question, edns }: Pick<Query, 'question' | 'edns'>): string {
   const variant = edns ? (edns.dnssecOk ? 'd' : 'e') : '';
   return `${question.name}/${question.type}/${question.class}/${variant}`;
 }
-

@@ -1,5 +1,6 @@
 import type { ClusterInfo, SharedService } from '../../wire/messages.ts';
-import { addressBytes, type DnsRecord, labelsOf, type Question, TYPE } from './message.ts';
+import { reverseName } from './address.ts';
+import { type DnsRecord, labelsOf, type Question, TYPE } from './message.ts';
 
 /** Kubernetes DNS-Based Service Discovery. */
 export const SCHEMA_VERSION = '1.1.0';
@@ -89,13 +90,7 @@ export class ClusterZone {
     ]);
   }
 
-  private service(
-    name: string,
-    labels: string[],
-    type: number,
-    chain: DnsRecord[],
-    depth: number,
-  ): Lookup {
+  private service(name: string, labels: string[], type: number, chain: DnsRecord[], depth: number): Lookup {
     const namespace = labels.pop();
     if (namespace === undefined) return this.nodata(chain);
     const entries = this.services.get(namespace);
@@ -114,14 +109,27 @@ export class ClusterZone {
         const endpoints = [...entry.hosts.values()].flat();
         // The specification, 2.4.1.
         if (endpoints.length === 0) return this.nxdomain(chain);
-        return this.answer(type, chain, distinct(endpoints).map(({ ip }) => address(name, ip)));
+        return this.answer(
+          type,
+          chain,
+          distinct(endpoints).map(({ ip }) => address(name, ip)),
+        );
       }
-      return this.answer(type, chain, service.clusterIPs.map((ip) => address(name, ip)));
+      return this.answer(
+        type,
+        chain,
+        service.clusterIPs.map((ip) => address(name, ip)),
+      );
     }
     if (labels.length === 1) {
       const host = labels[0] as string;
       const endpoints = entry.hosts.get(host);
-      if (endpoints) return this.answer(type, chain, distinct(endpoints).map(({ ip }) => address(name, ip)));
+      if (endpoints)
+        return this.answer(
+          type,
+          chain,
+          distinct(endpoints).map(({ ip }) => address(name, ip)),
+        );
       const protocols = portsOf(entry).map(({ protocol }) => `_${protocol.toLowerCase()}`);
       return protocols.includes(host) ? this.nodata(chain) : this.nxdomain(chain);
     }
@@ -181,7 +189,11 @@ export class ClusterZone {
   private pointer(name: string, type: number): Lookup {
     const targets = this.reverse.get(name);
     if (targets) {
-      const answers: DnsRecord[] = targets.map((target) => ({ name, ttl: TTL, data: { type: 'PTR', target } }));
+      const answers: DnsRecord[] = targets.map((target) => ({
+        name,
+        ttl: TTL,
+        data: { type: 'PTR', target },
+      }));
       return this.answer(type, [], answers, [], this.reverseZoneOf(name) ?? name);
     }
     const zone = this.reverseZoneOf(name);
@@ -195,7 +207,10 @@ export class ClusterZone {
     for (const { prefix, bits } of this.reverseZones) {
       const value = bitsOf(octets);
       if (value >>> (32 - bits) !== bitsOf(prefix.split('.')) >>> (32 - bits)) continue;
-      return `${octets.slice(0, Math.min(3, Math.ceil(bits / 8))).reverse().join('.')}.in-addr.arpa`;
+      return `${octets
+        .slice(0, Math.min(3, Math.ceil(bits / 8)))
+        .reverse()
+        .join('.')}.in-addr.arpa`;
     }
     return undefined;
   }
@@ -278,7 +293,9 @@ function hostnameOf({ ip, hostname }: { ip: string; hostname?: string }): string
 
 /** Unnamed ports have no SRV record. */
 function portsOf({ service }: Entry): SharedService['ports'] {
-  return service.ports.filter(({ name, endpoints }) => name !== '' && (!service.headless || endpoints.length > 0));
+  return service.ports.filter(
+    ({ name, endpoints }) => name !== '' && (!service.headless || endpoints.length > 0),
+  );
 }
 
 function distinct(endpoints: readonly NamedEndpoint[]): NamedEndpoint[] {
@@ -293,14 +310,3 @@ const numberOf = ({ data }: DnsRecord): number => (data.type === 'raw' ? data.nu
 
 const bitsOf = (octets: readonly string[]): number =>
   octets.reduce((sum, octet) => sum * 256 + Number(octet), 0) >>> 0;
-
-/** `1.0.43.10.in-addr.arpa`, or undefined for what is no address. */
-export function reverseName(ip: string): string | undefined {
-  try {
-    const bytes = [...addressBytes(ip)].reverse();
-    if (bytes.length === 4) return `${bytes.join('.')}.in-addr.arpa`;
-    return `${bytes.flatMap((byte) => [byte & 15, byte >> 4].map((nibble) => nibble.toString(16))).join('.')}.ip6.arpa`;
-  } catch {
-    return undefined;
-  }
-}

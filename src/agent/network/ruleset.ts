@@ -10,6 +10,8 @@ export interface RulesetInput {
   /** Absent until the cluster is known; then only what needs no CIDR is served. */
   clusterCidr?: string;
   serviceCidr?: string;
+  /** The cluster's DNS address and the port of this board's loopback that answers for it. */
+  dns?: { address: string; port: number };
   services: readonly SharedService[];
   /** The pods of this board that have hostPorts. */
   hostPorts: readonly { ip: string; ports: readonly HostPort[] }[];
@@ -59,7 +61,7 @@ export function buildRuleset(input: RulesetInput): Ruleset {
 const compare = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);
 
 /** The part that does not depend on Services or pods. */
-function frame({ clusterCidr, serviceCidr }: RulesetInput): string {
+function frame({ clusterCidr, serviceCidr, dns }: RulesetInput): string {
   const fromOutsideToService =
     clusterCidr && serviceCidr ? `ip daddr ${serviceCidr} ip saddr != ${clusterCidr} ${MARK}` : undefined;
   const leavingCluster = clusterCidr
@@ -84,6 +86,12 @@ function frame({ clusterCidr, serviceCidr }: RulesetInput): string {
     // A reset, because the kernel limits the rate of ICMP errors: a second client would wait for its retry.
     chain('refuse', ['meta l4proto tcp reject with tcp reset', 'reject']),
     chain('dispatch', [
+      // Before everything else: a hostPort 53 of this board is not meant for the cluster's DNS address.
+      ...(dns
+        ? ['udp', 'tcp'].map(
+            (protocol) => `ip daddr ${dns.address} ${protocol} dport 53 dnat ip to 127.0.0.1:${dns.port}`,
+          )
+        : []),
       fromOutsideToService,
       'ip daddr . meta l4proto . th dport vmap @services',
       'fib daddr type local meta l4proto . th dport vmap @nodeports',
@@ -148,14 +156,16 @@ function addServicePort(
   const protocol = port.protocol.toLowerCase();
   const all = distinct(port.endpoints.filter((endpoint) => isIPv4(endpoint.ip)));
   const local = all.filter((endpoint) => endpoint.node === input.nodeName);
-  for (const endpoint of local) {
-    ruleset.elements.get('hairpin')?.set(`${endpoint.ip} . ${endpoint.ip}`, '');
-  }
   const clusterKeys = service.clusterIPs.filter(isIPv4).map((ip) => `${ip} . ${protocol} . ${port.port}`);
   const externalKeys = (service.externalIPs ?? [])
     .filter(isIPv4)
     .map((ip) => `${ip} . ${protocol} . ${port.port}`);
   const nodePortKey = port.nodePort ? `${protocol} . ${port.nodePort}` : undefined;
+  // Headless and ExternalName: names without an address.
+  if (clusterKeys.length + externalKeys.length === 0 && nodePortKey === undefined) return;
+  for (const endpoint of local) {
+    ruleset.elements.get('hairpin')?.set(`${endpoint.ip} . ${endpoint.ip}`, '');
+  }
 
   const services = ruleset.elements.get('services');
   const nodePorts = ruleset.elements.get('nodeports');

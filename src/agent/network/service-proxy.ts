@@ -34,6 +34,11 @@ export class NftServiceProxy implements ServiceProxy {
     await this.table.stop();
   }
 
+  /** Where on 127.0.0.1 this board answers for the cluster's DNS address. */
+  serveDns(dns: { address: string; port: number } | undefined): void {
+    this.table.setDns(dns);
+  }
+
   /** Returns at once; written together with other changes within 50 ms, tried again when that fails. */
   async apply(services: readonly SharedService[]): Promise<void> {
     for (const service of services) {

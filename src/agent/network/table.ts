@@ -3,6 +3,7 @@ import type { Logger } from '../../lib/logger.ts';
 import type { SharedService } from '../../wire/messages.ts';
 import type { HostPort } from '../ports.ts';
 import { CommandError, type NetCommands, NetworkError, nftScript } from './commands.ts';
+import { isIPv4 } from './ipv4.ts';
 import { buildRuleset } from './ruleset.ts';
 import { type Ruleset, removeTable, renderChange, renderRuleset, TABLE } from './ruleset-text.ts';
 
@@ -23,6 +24,7 @@ export class NetTable {
 
   private clusterCidr: string | undefined;
   private serviceCidr: string | undefined;
+  private dns: { address: string; port: number } | undefined;
   private services: readonly SharedService[] = [];
   private hostPorts: readonly { ip: string; ports: readonly HostPort[] }[] = [];
 
@@ -45,6 +47,13 @@ export class NetTable {
     if (clusterCidr === this.clusterCidr && serviceCidr === this.serviceCidr) return;
     this.clusterCidr = clusterCidr;
     this.serviceCidr = serviceCidr;
+    this.schedule();
+  }
+
+  /** Where this board answers for the cluster's DNS address. */
+  setDns(dns: { address: string; port: number } | undefined): void {
+    if (dns?.address === this.dns?.address && dns?.port === this.dns?.port) return;
+    this.dns = dns;
     this.schedule();
   }
 
@@ -121,6 +130,7 @@ export class NetTable {
       hostPorts: this.hostPorts,
       ...(this.clusterCidr ? { clusterCidr: this.clusterCidr } : {}),
       ...(this.serviceCidr ? { serviceCidr: this.serviceCidr } : {}),
+      ...(this.dns && isIPv4(this.dns.address) ? { dns: this.dns } : {}),
     });
     const script = this.applied ? renderChange(this.applied, next) : renderRuleset(next);
     if (script !== '') await this.transact(script, next);

@@ -2,13 +2,11 @@ import { matchesSelector, namedNodes } from '../../api/node-selector.ts';
 import { untolerated } from '../../api/tolerations.ts';
 import type { PodInfo } from '../pod-info.ts';
 import type { NodeInfo } from '../snapshot.ts';
-import type { FilterPlugin, Rejection } from './plugin.ts';
+import { type FilterPlugin, never, notNow, type Rejection } from './plugin.ts';
 
 // The reasons are those of kube-scheduler's plugins, which tools and people know.
 
-const never = (reason: string): Rejection => ({ reasons: [reason], unresolvable: true });
-const notNow = (reason: string): Rejection => ({ reasons: [reason], unresolvable: false });
-
+const DRIVING_AWAY = ['NoSchedule', 'NoExecute'] as const;
 const UNSCHEDULABLE_TAINT = { key: 'node.kubernetes.io/unschedulable', effect: 'NoSchedule' } as const;
 
 export const nodeUnschedulable: FilterPlugin = {
@@ -39,11 +37,10 @@ export const taintToleration: FilterPlugin = {
   helpedBy: ['node-added', 'node-taints'],
   prepare({ pod }) {
     const tolerations = pod.spec?.tolerations ?? [];
-    return (node) => {
-      if (node.taints.length === 0) return undefined;
-      const taint = untolerated(node.taints, tolerations, ['NoSchedule', 'NoExecute']);
-      return taint && never(`node(s) had untolerated taint {${taint.key}: ${taint.value ?? ''}}`);
-    };
+    // Since v1.35 without the taint itself (kubernetes/kubernetes#134740): a pod's owner may not be allowed to see nodes.
+    const rejection = never('node(s) had untolerated taint(s)');
+    return (node) =>
+      node.taints.length > 0 && untolerated(node.taints, tolerations, DRIVING_AWAY) ? rejection : undefined;
   },
 };
 

@@ -1,6 +1,7 @@
 // The plugins in Kubernetes' order.
 import type { Random } from '../../lib/random.ts';
 import type { Store } from '../store/port.ts';
+import { certificateRequester } from './certificate-requests.ts';
 import { defaultIngressClass, defaultStorageClass } from './default-classes.ts';
 import { namespaceLifecycle } from './namespaces.ts';
 import { defaultTolerationSeconds, priority, runtimeClass, taintNewNodes } from './pod-scheduling.ts';
@@ -30,6 +31,7 @@ export function admissionPlugins(options: {
     storageProtection(),
     runtimeClass(store),
     defaultIngressClass(store),
+    certificateRequester(),
     ...after,
   ];
 }

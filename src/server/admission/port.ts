@@ -25,16 +25,23 @@ export interface AdmissionPlugin {
   readonly name: string;
   admit?(request: AdmissionRequest): void | Promise<void>;
   validate?(request: AdmissionRequest): void | Promise<void>;
+  /**
+   * The last word, after everyone's `validate`: no turn of the event loop lies between this and the commit, so that what
+   * was counted (quota) is still true then. May be asked again for one request, before each attempt to write.
+   */
+  reserve?(request: AdmissionRequest): void;
 }
 
 /** All plugins in Kubernetes' order: first everyone's `admit`, and after validation everyone's `validate`. */
 export class AdmissionChain {
   private readonly admitting: readonly AdmissionPlugin[];
   private readonly validating: readonly AdmissionPlugin[];
+  private readonly reserving: readonly AdmissionPlugin[];
 
   constructor(plugins: readonly AdmissionPlugin[]) {
     this.admitting = plugins.filter((plugin) => plugin.admit !== undefined);
     this.validating = plugins.filter((plugin) => plugin.validate !== undefined);
+    this.reserving = plugins.filter((plugin) => plugin.reserve !== undefined);
   }
 
   /**
@@ -47,6 +54,10 @@ export class AdmissionChain {
 
   validate(request: AdmissionRequest): Promise<void> | undefined {
     return inTurn(this.validating, (plugin) => plugin.validate?.(request));
+  }
+
+  reserve(request: AdmissionRequest): void {
+    for (const plugin of this.reserving) plugin.reserve?.(request);
   }
 }
 

@@ -1,6 +1,6 @@
-import { ENDPOINT_SLICES, NODES, SERVICES } from '../../api/kinds.ts';
+import { CONFIG_MAPS, ENDPOINT_SLICES, NODES, SERVICES } from '../../api/kinds.ts';
 import { keyOf, objectKey, splitKey } from '../../api/object.ts';
-import type { Service as KubeService, Node } from '../../api/types/core-v1.ts';
+import type { ConfigMap, Service as KubeService, Node } from '../../api/types/core-v1.ts';
 import type { EndpointSlice } from '../../api/types/discovery-v1.ts';
 import type { Informer, InformerSet } from '../../client/informer.ts';
 import type { Clock } from '../../lib/clock.ts';
@@ -11,7 +11,8 @@ import { BusDisconnected, type MessageBus } from '../../wire/message-bus.ts';
 import type { ClusterInfo } from '../../wire/messages.ts';
 import { filters, parseShared, topics } from '../../wire/topics.ts';
 import { encodeMessage } from '../../wire/validate.ts';
-import { isProgrammed, sharedNode, sharedService } from './shared-objects.ts';
+import { DNS_CONFIG, dnsRules } from './dns-config.ts';
+import { isShared, sharedNode, sharedService } from './shared-objects.ts';
 
 const SERVICE_NAME_LABEL = 'kubernetes.io/service-name';
 const BY_SERVICE = 'bus/service';
@@ -29,6 +30,7 @@ export class ServicesPublisher implements Service {
   private readonly services: Informer<KubeService>;
   private readonly slices: Informer<EndpointSlice>;
   private readonly nodes: Informer<Node>;
+  private readonly configMaps: Informer<ConfigMap>;
   private readonly queue: WorkQueue<Key>;
   /** Topic -> what it retains. */
   private readonly told = new Map<string, string>();
@@ -49,6 +51,7 @@ export class ServicesPublisher implements Service {
     this.services = options.informers.of(SERVICES);
     this.slices = options.informers.of(ENDPOINT_SLICES);
     this.nodes = options.informers.of(NODES);
+    this.configMaps = options.informers.of(CONFIG_MAPS);
     this.queue = new WorkQueue<Key>({
       clock: options.clock,
       process: (key) => this.publish(key),
@@ -62,7 +65,8 @@ export class ServicesPublisher implements Service {
   }
 
   async start(): Promise<void> {
-    await Promise.all([this.services.synced, this.slices.synced, this.nodes.synced]);
+    const informers = [this.services, this.slices, this.nodes, this.configMaps];
+    await Promise.all(informers.map(({ synced }) => synced));
     this.slices.addIndex(BY_SERVICE, serviceOf);
     if (this.externalBroker) this.findStale();
     this.bus.onConnect(() => this.publishEverything());
@@ -76,7 +80,11 @@ export class ServicesPublisher implements Service {
       }
     };
     const ofNode = (node: Node): void => this.queue.add(`node:${node.metadata.name ?? ''}`);
+    const ofConfig = (config: ConfigMap): void => {
+      if (keyOf(config) === DNS_CONFIG) this.queue.add('cluster');
+    };
     this.detach = [
+      this.configMaps.handle({ onAdd: ofConfig, onUpdate: ofConfig, onDelete: ofConfig }),
       this.services.handle({ onAdd: ofService, onUpdate: ofService, onDelete: ofService }),
       this.slices.handle({
         onAdd: (slice) => ofSlice(slice),
@@ -129,10 +137,17 @@ export class ServicesPublisher implements Service {
   }
 
   private wanted(key: Key): { topic: string; payload: string } {
-    if (key === 'cluster')
-      return { topic: topics.cluster(), payload: this.encode('ClusterInfo', this.cluster) };
+    if (key === 'cluster') {
+      const rules = dnsRules(this.configMaps.byKey(DNS_CONFIG), (problem) =>
+        this.logger.warn({ configMap: DNS_CONFIG, problem }, 'a DNS setting is left out'),
+      );
+      return {
+        topic: topics.cluster(),
+        payload: this.encode('ClusterInfo', { ...this.cluster, ...rules }),
+      };
+    }
     if (key === 'digest') {
-      const services = this.services.list().filter(isProgrammed).map(keyOf).sort();
+      const services = this.services.list().filter(isShared).map(keyOf).sort();
       const nodes = this.nodes.list().filter((node) => sharedNode(node) !== undefined);
       return {
         topic: topics.sharedDigest(),

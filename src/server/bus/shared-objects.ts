@@ -4,10 +4,13 @@ import type { SharedNode, SharedService, SharedServicePort } from '../../wire/me
 
 const DEFAULT_AFFINITY_SECONDS = 10_800;
 
-/** Has the Service an address that nodes have to serve? Not when headless, of type ExternalName, or not yet allocated. */
-export function isProgrammed(service: Service): boolean {
-  return service.spec?.type !== 'ExternalName' && addressesOf(service).length > 0;
+/** Has the Service an address or a name that nodes have to serve? Not while its address is not yet allocated. */
+export function isShared(service: Service): boolean {
+  return isExternalName(service) || isHeadless(service) || addressesOf(service).length > 0;
 }
+
+const isExternalName = ({ spec }: Service): boolean => spec?.type === 'ExternalName';
+const isHeadless = ({ spec }: Service): boolean => spec?.clusterIP === 'None';
 
 function addressesOf({ spec }: Service): string[] {
   const all = spec?.clusterIPs ?? (spec?.clusterIP ? [spec.clusterIP] : []);
@@ -15,11 +18,17 @@ function addressesOf({ spec }: Service): string[] {
 }
 
 /**
- * What a node needs to serve a Service, or undefined when there is nothing to program. Sorted, so that equal states are equal texts.
+ * What a node needs to serve a Service, or undefined when there is nothing to serve. Sorted, so that equal states are equal texts.
  */
 export function sharedService(service: Service, slices: readonly EndpointSlice[]): SharedService | undefined {
   const { spec } = service;
-  if (!spec || !isProgrammed(service)) return undefined;
+  if (!spec || !isShared(service)) return undefined;
+  const { namespace = '', name = '' } = service.metadata;
+  if (isExternalName(service)) {
+    const externalName = spec.externalName ?? '';
+    return { v: 1, namespace, name, type: 'ExternalName', clusterIPs: [], externalName, ports: [] };
+  }
+  if (isHeadless(service)) return headlessService(service, slices);
   // A load balancer's address reaches the service inside the cluster without leaving it, unless its mode is Proxy.
   const balancers = (service.status?.loadBalancer?.ingress ?? [])
     .filter(({ ip, ipMode }) => ip !== undefined && ipMode !== 'Proxy')
@@ -27,8 +36,8 @@ export function sharedService(service: Service, slices: readonly EndpointSlice[]
   const externalIPs = [...new Set([...(spec.externalIPs ?? []), ...balancers])].sort();
   return {
     v: 1,
-    namespace: service.metadata.namespace ?? '',
-    name: service.metadata.name ?? '',
+    namespace,
+    name,
     type: spec.type ?? 'ClusterIP',
     clusterIPs: addressesOf(service),
     ...(externalIPs.length === 0 ? {} : { externalIPs }),
@@ -48,6 +57,40 @@ export function sharedService(service: Service, slices: readonly EndpointSlice[]
   };
 }
 
+/** Only its name is served: there is no address to program. */
+function headlessService(service: Service, slices: readonly EndpointSlice[]): SharedService {
+  const ports = (service.spec?.ports ?? []).map((port): SharedServicePort => {
+    const { name = '', protocol = 'TCP' } = port;
+    return { name, protocol, port: port.port, endpoints: sorted(candidates(port, slices).ready) };
+  });
+  const listed = new Set(ports.flatMap(({ endpoints }) => endpoints.map(({ ip }) => ip)));
+  const hosts = new Map<string, { ip: string; hostname?: string }>();
+  for (const slice of slices) {
+    if (slice.addressType === 'FQDN') continue;
+    for (const endpoint of slice.endpoints ?? []) {
+      const ip = endpoint.addresses[0];
+      if (ip !== undefined && !listed.has(ip) && stateOf(endpoint) === 'ready')
+        hosts.set(ip, { ip, ...hostnameOf(endpoint) });
+    }
+  }
+  return {
+    v: 1,
+    namespace: service.metadata.namespace ?? '',
+    name: service.metadata.name ?? '',
+    type: service.spec?.type ?? 'ClusterIP',
+    clusterIPs: [],
+    headless: true,
+    ...(hosts.size === 0 ? {} : { hosts: sorted(hosts) }),
+    ports,
+  };
+}
+
+const hostnameOf = ({ hostname }: Endpoint): { hostname?: string } => (hostname ? { hostname } : {});
+
+function sorted<T>(entries: ReadonlyMap<string, T>): T[] {
+  return [...entries].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, entry]) => entry);
+}
+
 function sharedPort(port: ServicePort, slices: readonly EndpointSlice[]): SharedServicePort {
   return {
     name: port.name ?? '',
@@ -58,13 +101,21 @@ function sharedPort(port: ServicePort, slices: readonly EndpointSlice[]): Shared
   };
 }
 
-/**
- * Ready endpoints; when there is none, those that terminate but still serve (KEP-1669, as kube-proxy since 1.28). The
- * port's number is the slice's: a named target port may differ from pod to pod.
- */
+/** Ready endpoints; when there is none, those that terminate but still serve (KEP-1669, as kube-proxy since 1.28). */
 function endpointsOf(port: ServicePort, slices: readonly EndpointSlice[]): SharedServicePort['endpoints'] {
-  const ready = new Map<string, SharedServicePort['endpoints'][number]>();
-  const leaving = new Map<string, SharedServicePort['endpoints'][number]>();
+  const { ready, leaving } = candidates(port, slices);
+  return sorted(ready.size > 0 ? ready : leaving);
+}
+
+type SharedEndpoint = SharedServicePort['endpoints'][number];
+
+/** By address and port. The port's number is the slice's: a named target port may differ from pod to pod. */
+function candidates(
+  port: ServicePort,
+  slices: readonly EndpointSlice[],
+): { ready: Map<string, SharedEndpoint>; leaving: Map<string, SharedEndpoint> } {
+  const ready = new Map<string, SharedEndpoint>();
+  const leaving = new Map<string, SharedEndpoint>();
   for (const slice of slices) {
     if (slice.addressType === 'FQDN') continue;
     const target = slice.ports?.find(
@@ -77,14 +128,13 @@ function endpointsOf(port: ServicePort, slices: readonly EndpointSlice[]): Share
     for (const endpoint of slice.endpoints ?? []) {
       const ip = endpoint.addresses[0];
       if (ip === undefined) continue;
-      const entry = { ip, port: target.port, node: endpoint.nodeName ?? '' };
+      const entry = { ip, port: target.port, node: endpoint.nodeName ?? '', ...hostnameOf(endpoint) };
       const state = stateOf(endpoint);
       if (state === 'ready') ready.set(`${ip}/${target.port}`, entry);
       else if (state === 'leaving') leaving.set(`${ip}/${target.port}`, entry);
     }
   }
-  const chosen = ready.size > 0 ? ready : leaving;
-  return [...chosen.entries()].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, entry]) => entry);
+  return { ready, leaving };
 }
 
 function stateOf({ conditions }: Endpoint): 'ready' | 'leaving' | 'out' {

@@ -1,6 +1,6 @@
 // What exists in a cluster before anybody asks: system namespaces, default roles, priority classes and flow control, the
 // Service `kubernetes` with its endpoint. Made at first start, mended at every one.
-import { isAlreadyExists } from '../../api/errors.ts';
+import { hasReason, isAlreadyExists } from '../../api/errors.ts';
 import type { JsonObject, KubeObject } from '../../api/object.ts';
 import { parseApiVersion } from '../../api/resource.ts';
 import { objectAt, stringAt } from '../../api/validation.ts';
@@ -19,6 +19,8 @@ export interface BootstrapOptions {
   /** data/bootstrap-objects.json (src/api/facts.ts loads it). */
   objects: readonly JsonObject[];
   serviceCidr: string;
+  /** The address of the Service `kube-system/kube-dns`; none without. */
+  clusterDns?: string;
   /** Where the API is reached from pods: the endpoint of the Service `kubernetes`. */
   advertise: { address: string; port: number };
 }
@@ -55,6 +57,15 @@ export async function bootstrap(options: BootstrapOptions): Promise<void> {
       'this machine has no address to be reached at; Service kubernetes has no endpoint yet',
     );
     return;
+  }
+  if (options.clusterDns !== undefined) {
+    try {
+      await create(dnsService(options.clusterDns));
+    } catch (error) {
+      if (!hasReason(error, 'Invalid')) throw error;
+      // Outside the range, or another Service's: the boards answer at the address all the same.
+      logger.warn({ err: error }, 'the Service kube-dns could not be made');
+    }
   }
   for (const object of endpointsOf(options.advertise)) await put(registry, context, object);
 }
@@ -107,6 +118,33 @@ function kubernetesService(clusterIP: string): JsonObject {
       clusterIP,
       clusterIPs: [clusterIP],
       ports: [{ name: 'https', port: 443, protocol: 'TCP', targetPort: 6443 }],
+      sessionAffinity: 'None',
+    },
+  };
+}
+
+/** Without a selector: every board answers at its address itself, there are no pods behind it. */
+function dnsService(clusterIP: string): JsonObject {
+  return {
+    apiVersion: 'v1',
+    kind: 'Service',
+    metadata: {
+      name: 'kube-dns',
+      namespace: 'kube-system',
+      labels: {
+        'k8s-app': 'kube-dns',
+        'kubernetes.io/cluster-service': 'true',
+        'kubernetes.io/name': 'CoreDNS',
+      },
+    },
+    spec: {
+      type: 'ClusterIP',
+      clusterIP,
+      clusterIPs: [clusterIP],
+      ports: [
+        { name: 'dns', port: 53, protocol: 'UDP', targetPort: 53 },
+        { name: 'dns-tcp', port: 53, protocol: 'TCP', targetPort: 53 },
+      ],
       sessionAffinity: 'None',
     },
   };

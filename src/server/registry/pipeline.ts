@@ -1,5 +1,5 @@
 // The way of every write. One order for all resources:
-//   decode -> default -> admit (may change) -> prepare -> allocate -> validate -> validating admission -> commit
+//   decode -> default -> admit (may change) -> prepare -> allocate -> validate -> validating admission -> reserve -> commit
 // What differs between resources is in their Strategy; what differs between an object and its subresources is in the
 // Projection.
 import {
@@ -121,7 +121,7 @@ export class WritePipeline {
       this.warn(served, stored, undefined, context);
       const validating = this.admission.validate(request);
       if (validating) await validating;
-      const result = await this.insert(target, served, stored, generates ? base : undefined, options);
+      const result = await this.insert(request, served, stored, generates ? base : undefined, options);
       allocation?.done();
       return toVersion(served, result);
     } catch (error) {
@@ -131,7 +131,7 @@ export class WritePipeline {
   }
 
   private async insert(
-    target: Target,
+    request: AdmissionRequest,
     served: Served,
     object: JsonObject,
     generatedFrom: string | undefined,
@@ -143,6 +143,7 @@ export class WritePipeline {
       const key = objectKey(stringAt(metadata, 'namespace'), name);
       const taken = this.store.head(served.bucket, key);
       if (!taken) {
+        this.admission.reserve(request);
         object.metadata = ordered(metadata);
         if (options.dryRun) return object as unknown as KubeObject;
         try {
@@ -161,7 +162,7 @@ export class WritePipeline {
         }
       }
       if (generatedFrom === undefined || attempt >= NAME_ATTEMPTS) {
-        throw existsAlready(target, name, this.store.head(served.bucket, key)?.object, generatedFrom);
+        throw existsAlready(request.target, name, this.store.head(served.bucket, key)?.object, generatedFrom);
       }
       metadata.name = generateName(generatedFrom, this.random);
     }
@@ -238,6 +239,7 @@ export class WritePipeline {
       if (target.subresource === undefined) this.warn(served, next, old, context);
       const validating = this.admission.validate(request);
       if (validating) await validating;
+      this.admission.reserve(request);
       next.metadata = ordered(metadata);
       const object = await this.replace(served, projection, head, next, options);
       if (object) allocation?.done();

@@ -10,6 +10,7 @@ import { checkNonNegative, listAt, numberAt, objectAt } from '../../api/validati
 import type { DecodeAs } from './decoding.ts';
 import type { Projection } from './pipeline.ts';
 import { type Served, toVersion } from './served.ts';
+import { stampConditions, validateDecisions } from './strategies/groups/certificate-requests.ts';
 import { validateEphemeralUpdate, validateResize } from './strategies/pod-update.ts';
 
 /** Subresources that are a view of their object; the others (log, exec, …) are not the registry's. */
@@ -40,13 +41,18 @@ export function projectionOf(
     case 'resize':
       return part(served, resize, validateResize);
     case 'approval':
-      return part(served, (next, submitted) => {
-        const conditions = objectAt(submitted, 'status').conditions;
-        next.status = { ...objectAt(next, 'status') };
-        if (conditions === undefined) delete (next.status as JsonObject).conditions;
-        else (next.status as JsonObject).conditions = conditions;
-        served.strategy.prepareForStatusUpdate?.(next, next, 0);
-      });
+      return part(
+        served,
+        (next, submitted, old, now) => {
+          const conditions = objectAt(submitted, 'status').conditions;
+          const status = { ...objectAt(next, 'status') };
+          if (conditions === undefined) delete status.conditions;
+          else status.conditions = conditions;
+          next.status = status;
+          stampConditions(next, old, now);
+        },
+        validateDecisions,
+      );
     case 'finalize':
       return part(served, (next, submitted) => {
         const finalizers = objectAt(submitted, 'spec').finalizers;
@@ -121,15 +127,15 @@ function status(served: Served): Projection {
 /** Only one part of the object may be written; the rest of what was submitted is ignored. */
 function part(
   served: Served,
-  write: (next: JsonObject, submitted: JsonObject) => void,
+  write: (next: JsonObject, submitted: JsonObject, old: JsonObject, now: number) => void,
   validateChange?: Projection['validateChange'],
 ): Projection {
   return {
     as: asItself(served),
     view: viewOf(served),
-    merge: (old, submitted) => {
+    merge: (old, submitted, now) => {
       const next: JsonObject = { ...old, metadata: { ...objectAt(old, 'metadata') } };
-      write(next, submitted);
+      write(next, submitted, old, now);
       return next;
     },
     validateChange: validateChange ?? (() => []),

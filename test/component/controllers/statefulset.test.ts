@@ -1,5 +1,10 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { PERSISTENT_VOLUME_CLAIMS, PODS, STATEFUL_SETS } from '../../../src/api/kinds.ts';
+import {
+  CONTROLLER_REVISIONS,
+  PERSISTENT_VOLUME_CLAIMS,
+  PODS,
+  STATEFUL_SETS,
+} from '../../../src/api/kinds.ts';
 import type { StatefulSet } from '../../../src/api/types/apps-v1.ts';
 import { statefulSetController } from '../../../src/server/controllers/statefulset/controller.ts';
 import { APIS, ControlPlane } from '../../support/control-plane.ts';
@@ -146,6 +151,17 @@ describe.each(APIS)('on the %s API', (api) => {
       await change({ replicas: 0 });
       await plane.settle();
       expect(plane.client.all(PERSISTENT_VOLUME_CLAIMS)).toHaveLength(2);
+    });
+
+    it('makes nothing anew while the garbage collector takes its content away', async () => {
+      await create({ replicas: 1 });
+      const [revision] = plane.client.all(CONTROLLER_REVISIONS);
+      await plane.client.delete(STATEFUL_SETS, 'default', 'db', { propagationPolicy: 'Foreground' });
+      await plane.client.delete(CONTROLLER_REVISIONS, 'default', revision?.metadata.name ?? '');
+      await plane.client.delete(PODS, 'default', 'db-0', { gracePeriodSeconds: 0 });
+      await plane.settle();
+      expect(plane.client.all(CONTROLLER_REVISIONS)).toEqual([]);
+      expect(plane.client.all(PODS)).toEqual([]);
     });
 
     it('makes a failed pod anew', async () => {

@@ -72,14 +72,16 @@ const headless: SharedService = {
   namespace: 'default',
   name: 'headless',
   type: 'ClusterIP',
-  clusterIPs: ['None'],
-  ports: [{ name: '', protocol: 'TCP', port: 80, endpoints: [endpoint('10.42.1.7', 'two')] }],
+  clusterIPs: [],
+  headless: true,
+  ports: [{ name: '', protocol: 'TCP', port: 80, endpoints: [endpoint('10.42.0.77', 'one')] }],
 };
 
 const base: RulesetInput = {
   nodeName: 'one',
   clusterCidr: '10.42.0.0/16',
   serviceCidr: '10.43.0.0/16',
+  dns: { address: '10.43.0.10', port: 10053 },
   services: [sticky, web, dns, empty, headless],
   hostPorts: [
     {

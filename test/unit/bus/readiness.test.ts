@@ -7,7 +7,13 @@ const podThatIs = (ready: string, phase: 'Running' | 'Failed' = 'Running'): Pod 
   apiVersion: 'v1',
   kind: 'Pod',
   metadata: { name: 'web', namespace: 'default', uid: 'u' },
-  status: { phase, conditions: [{ type: 'PodScheduled', status: 'True' }, { type: 'Ready', status: ready }] },
+  status: {
+    phase,
+    conditions: [
+      { type: 'PodScheduled', status: 'True' },
+      { type: 'Ready', status: ready },
+    ],
+  },
 });
 const nodeThatIs = (ready: string): Node => ({
   apiVersion: 'v1',

@@ -1,7 +1,9 @@
 import { describe, expect, it } from 'vitest';
 import type { Service } from '../../../src/api/types/core-v1.ts';
 import type { Endpoint, EndpointSlice } from '../../../src/api/types/discovery-v1.ts';
+import { dnsRules } from '../../../src/server/bus/dns-config.ts';
 import { sharedNode, sharedService } from '../../../src/server/bus/shared-objects.ts';
+import { encodeMessage, parseMessage } from '../../../src/wire/validate.ts';
 
 function service(spec: Service['spec'], status?: Service['status']): Service {
   return {
@@ -94,9 +96,47 @@ describe('sharedService', () => {
     expect(shared?.ports.map(({ endpoints }) => endpoints.map(({ port }) => port))).toEqual([[5353], []]);
   });
 
-  it('has nothing to program without an address', () => {
-    expect(sharedService(service({ ...spec, clusterIP: 'None', clusterIPs: ['None'] }), [])).toBeUndefined();
-    expect(sharedService(service({ type: 'ExternalName', externalName: 'x.org' }), [])).toBeUndefined();
+  it('carries the names of headless Services: ready endpoints only, those without a port too', () => {
+    const headless = service({ ...spec, type: 'ClusterIP', clusterIP: 'None', clusterIPs: ['None'] });
+    const leaving = { ready: false, serving: true, terminating: true };
+    const shared = sharedService(headless, [
+      slice(
+        [
+          { addresses: ['10.42.0.2'], nodeName: 'a', hostname: 'web-0' },
+          { addresses: ['10.42.0.3'], nodeName: 'a', conditions: leaving },
+        ],
+        [{ name: 'http', port: 8080 }],
+      ),
+      slice([{ addresses: ['10.42.0.4'], hostname: 'web-1' }, { addresses: ['10.42.0.2'] }], []),
+    ]);
+    expect(shared).toEqual({
+      v: 1,
+      namespace: 'shop',
+      name: 'web',
+      type: 'ClusterIP',
+      clusterIPs: [],
+      headless: true,
+      hosts: [{ ip: '10.42.0.4', hostname: 'web-1' }],
+      ports: [
+        {
+          name: 'http',
+          protocol: 'TCP',
+          port: 80,
+          endpoints: [{ ip: '10.42.0.2', port: 8080, node: 'a', hostname: 'web-0' }],
+        },
+      ],
+    });
+    expect(parseMessage('SharedService', encodeMessage('SharedService', shared as never) ?? '').ok).toBe(
+      true,
+    );
+  });
+
+  it('carries the target of an ExternalName', () => {
+    const shared = sharedService(service({ type: 'ExternalName', externalName: 'x.org' }), []);
+    expect(shared).toMatchObject({ externalName: 'x.org', clusterIPs: [], ports: [] });
+  });
+
+  it('has nothing to serve without an address', () => {
     expect(sharedService(service({ ...spec, clusterIP: '', clusterIPs: [] }), [])).toBeUndefined();
   });
 
@@ -144,5 +184,35 @@ describe('sharedNode', () => {
       internalIP: '10.0.0.1',
       podCIDR: '10.42.0.0/24',
     });
+  });
+});
+
+describe('dnsRules', () => {
+  const config = (data: Record<string, string>) => ({
+    apiVersion: 'v1',
+    kind: 'ConfigMap',
+    metadata: { name: 'kube-dns', namespace: 'kube-system' },
+    data,
+  });
+
+  it('reads the settings of kube-dns', () => {
+    const rules = dnsRules(
+      config({ stubDomains: '{"corp.example": ["10.0.0.1:5353"]}', upstreamNameservers: '["1.1.1.1"]' }),
+      (problem) => expect.fail(problem),
+    );
+    expect(rules).toEqual({
+      stubDomains: { 'corp.example': ['10.0.0.1:5353'] },
+      upstreamNameservers: ['1.1.1.1'],
+    });
+    expect(dnsRules(undefined, (problem) => expect.fail(problem))).toEqual({});
+  });
+
+  it.each(['{', '["ns.example.com"]', '{"a": "1.1.1.1"}'])('reports and leaves out %s', (text) => {
+    const problems: string[] = [];
+    const rules = dnsRules(config({ stubDomains: text, upstreamNameservers: text }), (problem) =>
+      problems.push(problem),
+    );
+    expect(rules).toEqual({});
+    expect(problems).toHaveLength(2);
   });
 });

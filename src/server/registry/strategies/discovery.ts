@@ -1,117 +1,28 @@
-// EndpointSlices and Endpoints.
+// Endpoints, and which addresses any endpoint may have.
 import type { FieldError } from '../../../api/errors.ts';
-import { dnsLabel, dnsSubdomain, portNumber } from '../../../api/names.ts';
+import { dnsLabel, portNumber } from '../../../api/names.ts';
 import type { JsonObject } from '../../../api/object.ts';
 import {
   checkChoice,
   checkName,
-  duplicate,
   invalidValue,
   isUnset,
   listAt,
   numberAt,
   required,
-  setDefault,
   stringAt,
-  stringsAt,
-  tooMany,
 } from '../../../api/validation.ts';
-import { checkImmutable } from '../../../api/validation-meta.ts';
 import type { Strategy } from '../strategy.ts';
-import { IP_RULE, isIp, isIpv4 } from './addresses.ts';
+import { IP_RULE, isIp } from './addresses.ts';
 import { ageCell, nameCell } from './cells.ts';
 
 const PROTOCOLS = ['SCTP', 'TCP', 'UDP'];
-const MOST_ENDPOINTS = 1000;
-const MOST_ADDRESSES = 100;
-const MOST_PORTS = 20_000;
 const SHOWN = 3;
-
-export const endpointSliceStrategy: Strategy = {
-  hasGeneration: true,
-  requireResourceVersionOnUpdate: false,
-  applyDefaults: (slice) => {
-    for (const port of listAt(slice, 'ports')) {
-      setDefault(port, 'name', '');
-      setDefault(port, 'protocol', 'TCP');
-    }
-  },
-  validate: (slice) => {
-    const type = stringAt(slice, 'addressType');
-    const errors: FieldError[] = [];
-    if (type === '') errors.push(required('addressType'));
-    else errors.push(...checkChoice('addressType', type, ['FQDN', 'IPv4', 'IPv6']));
-    return [...errors, ...validateSlicePorts(slice), ...validateEndpoints(slice, type)];
-  },
-  validateUpdate: (slice, old) => checkImmutable('addressType', slice.addressType, old.addressType),
-  warnings: (slice) =>
-    slice.addressType === 'FQDN' ? ['spec.addressType: FQDN endpoints are deprecated'] : [],
-  cells: (slice, now) => [
-    nameCell(slice),
-    stringAt(slice, 'addressType'),
-    portsCell(listAt(slice, 'ports')),
-    addressesCell(listAt(slice, 'endpoints').flatMap((endpoint) => stringsAt(endpoint, 'addresses'))),
-    ageCell(slice, now),
-  ],
-};
-
-function portsCell(ports: JsonObject[]): string {
-  if (ports.length === 0) return '<unset>';
-  return withRest(
-    ports.map((port) => {
-      const number = numberAt(port, 'port');
-      return number === undefined ? '*' : String(number);
-    }),
-  );
-}
-
-function addressesCell(addresses: string[]): string {
-  return addresses.length === 0 ? '<unset>' : withRest(addresses);
-}
 
 function withRest(values: string[]): string {
   return values.length > SHOWN
     ? `${values.slice(0, SHOWN).join(',')} + ${values.length - SHOWN} more...`
     : values.join(',');
-}
-
-function validateSlicePorts(slice: JsonObject): FieldError[] {
-  const ports = listAt(slice, 'ports');
-  if (ports.length > MOST_PORTS) return [tooMany('ports', ports.length, MOST_PORTS)];
-  const names = new Set<string>();
-  return ports.flatMap((port, index) => {
-    const path = `ports[${index}]`;
-    const name = stringAt(port, 'name');
-    const errors = name === '' ? [] : checkName(`${path}.name`, name, dnsLabel);
-    if (names.has(name)) errors.push(duplicate(`${path}.name`, name));
-    names.add(name);
-    if (isUnset(port.protocol)) errors.push(required(`${path}.protocol`));
-    else errors.push(...checkChoice(`${path}.protocol`, port.protocol, PROTOCOLS));
-    return errors;
-  });
-}
-
-function validateEndpoints(slice: JsonObject, type: string): FieldError[] {
-  const endpoints = listAt(slice, 'endpoints');
-  if (endpoints.length > MOST_ENDPOINTS) return [tooMany('endpoints', endpoints.length, MOST_ENDPOINTS)];
-  return endpoints.flatMap((endpoint, index) => {
-    const path = `endpoints[${index}].addresses`;
-    const addresses = stringsAt(endpoint, 'addresses');
-    if (addresses.length === 0) return [required(path, 'must contain at least 1 address')];
-    if (addresses.length > MOST_ADDRESSES) return [tooMany(path, addresses.length, MOST_ADDRESSES)];
-    return addresses.flatMap((address, at) => validateAddress(address, type, path, at));
-  });
-}
-
-function validateAddress(address: string, type: string, path: string, index: number): FieldError[] {
-  if (type === 'FQDN') return checkName(`${path}[${index}]`, address, dnsSubdomain);
-  const errors: FieldError[] = [];
-  if (type === 'IPv4' && !isIpv4(address))
-    errors.push(invalidValue(path, address, 'must be an IPv4 address'));
-  if (type === 'IPv6' && (!isIp(address) || isIpv4(address))) {
-    errors.push(invalidValue(path, address, 'must be an IPv6 address'));
-  }
-  return [...errors, ...validateSpecialIp(address, `${path}[${index}]`)];
 }
 
 /** Addresses at which no pod of another node can be reached. */

@@ -1,16 +1,12 @@
-// Disruption budgets, priority and runtime classes, leases, quotas and limits, templates and revisions.
+// Quotas and limits, pod templates and controller revisions.
 import type { FieldError } from '../../../api/errors.ts';
-import { dnsLabel, qualifiedName } from '../../../api/names.ts';
+import { qualifiedName } from '../../../api/names.ts';
 import type { JsonObject } from '../../../api/object.ts';
 import { jsonEqual } from '../../../api/patch-json.ts';
 import { compareQuantities, quantityOf } from '../../../api/quantity.ts';
 import {
   asObject,
-  checkChoice,
-  checkIntOrPercent,
   checkName,
-  checkNotMoreThanHundred,
-  checkPositive,
   ensureObject,
   forbiddenField,
   invalidValue,
@@ -26,145 +22,9 @@ import { checkImmutable } from '../../../api/validation-meta.ts';
 import type { Strategy } from '../strategy.ts';
 import { ageOf } from './age.ts';
 import { ageCell, mapCell, nameCell } from './cells.ts';
-import { validateLabelSelector } from './label-selector.ts';
 import { defaultTemplate, podSpecWarnings, validateTemplate } from './pod-spec.ts';
 import { validateQuantity } from './resources.ts';
 import { containerCells } from './workloads.ts';
-
-export const disruptionBudgetStrategy: Strategy = {
-  hasGeneration: true,
-  requireResourceVersionOnUpdate: true,
-  prepareForCreate: (object) => {
-    object.status = { disruptionsAllowed: 0, currentHealthy: 0, desiredHealthy: 0, expectedPods: 0 };
-  },
-  validate: (object) => {
-    const spec = objectAt(object, 'spec');
-    const errors: FieldError[] = [];
-    const { minAvailable, maxUnavailable } = spec;
-    if (minAvailable !== undefined && maxUnavailable !== undefined) {
-      const printed = {
-        MinAvailable: minAvailable,
-        Selector: spec.selector ?? null,
-        MaxUnavailable: maxUnavailable,
-        UnhealthyPodEvictionPolicy: spec.unhealthyPodEvictionPolicy ?? null,
-      };
-      errors.push(invalidValue('spec', printed, 'minAvailable and maxUnavailable cannot be both set'));
-    }
-    for (const field of ['minAvailable', 'maxUnavailable']) {
-      errors.push(
-        ...checkIntOrPercent(`spec.${field}`, spec[field]),
-        ...checkNotMoreThanHundred(`spec.${field}`, spec[field]),
-      );
-    }
-    errors.push(...validateLabelSelector(asObject(spec.selector), 'spec.selector'));
-    errors.push(
-      ...checkChoice('spec.unhealthyPodEvictionPolicy', spec.unhealthyPodEvictionPolicy, [
-        'AlwaysAllow',
-        'IfHealthyBudget',
-      ]),
-    );
-    return errors;
-  },
-  cells: (object, now) => {
-    const spec = objectAt(object, 'spec');
-    const shown = (value: unknown): string => (value === undefined ? 'N/A' : String(value));
-    return [
-      nameCell(object),
-      shown(spec.minAvailable),
-      shown(spec.maxUnavailable),
-      numberAt(objectAt(object, 'status'), 'disruptionsAllowed') ?? 0,
-      ageCell(object, now),
-    ];
-  },
-};
-
-const HIGHEST_USER_PRIORITY = 1_000_000_000;
-const SYSTEM_CLASSES: Readonly<Record<string, number>> = {
-  'system-node-critical': 2_000_001_000,
-  'system-cluster-critical': 2_000_000_000,
-};
-
-export const priorityClassStrategy: Strategy = {
-  hasGeneration: true,
-  applyDefaults: (object) => setDefault(object, 'preemptionPolicy', 'PreemptLowerPriority'),
-  validate: (object) => {
-    const name = nameCell(object);
-    const value = numberAt(object, 'value') ?? 0;
-    const errors: FieldError[] = [];
-    if (name.startsWith('system-')) {
-      const known = Object.hasOwn(SYSTEM_CLASSES, name) ? SYSTEM_CLASSES[name] : undefined;
-      if (known !== value) {
-        const why =
-          known === undefined
-            ? `${name} is not a known system priority class`
-            : `value of system priority class ${name} must be ${known}`;
-        errors.push(
-          forbiddenField(
-            'metadata.name',
-            `priority class names with 'system-' prefix are reserved for system use only. error: ${why}`,
-          ),
-        );
-      }
-    } else if (value > HIGHEST_USER_PRIORITY) {
-      errors.push(
-        forbiddenField(
-          'value',
-          `maximum allowed value of a user defined priority is ${HIGHEST_USER_PRIORITY}`,
-        ),
-      );
-    }
-    errors.push(
-      ...checkChoice('preemptionPolicy', object.preemptionPolicy, ['Never', 'PreemptLowerPriority']),
-    );
-    return errors;
-  },
-  validateUpdate: (object, old) => {
-    const errors: FieldError[] = [];
-    if (object.value !== old.value) {
-      errors.push(forbiddenField('value', 'may not be changed in an update.'));
-    }
-    return [...errors, ...checkImmutable('preemptionPolicy', object.preemptionPolicy, old.preemptionPolicy)];
-  },
-  cells: (object, now) => [
-    nameCell(object),
-    numberAt(object, 'value') ?? 0,
-    object.globalDefault === true,
-    ageCell(object, now),
-    stringAt(object, 'preemptionPolicy'),
-  ],
-};
-
-export const runtimeClassStrategy: Strategy = {
-  requireResourceVersionOnUpdate: true,
-  validate: (object) => [
-    ...checkName('handler', stringAt(object, 'handler'), dnsLabel),
-    ...Object.entries(objectAt(objectAt(object, 'overhead'), 'podFixed')).flatMap(([name, value]) =>
-      validateQuantity(value, `overhead.podFixed[${name}]`),
-    ),
-  ],
-  validateUpdate: (object, old) => checkImmutable('handler', object.handler, old.handler),
-  cells: (object, now) => [nameCell(object), stringAt(object, 'handler'), ageCell(object, now)],
-};
-
-export const leaseStrategy: Strategy = {
-  durability: 'coalesced',
-  allowCreateOnUpdate: true,
-  requireResourceVersionOnUpdate: false,
-  validate: (object) => {
-    const spec = objectAt(object, 'spec');
-    return [
-      ...checkPositive('spec.leaseDurationSeconds', spec.leaseDurationSeconds),
-      ...(typeof spec.leaseTransitions === 'number' && spec.leaseTransitions < 0
-        ? [invalidValue('spec.leaseTransitions', spec.leaseTransitions, 'must be greater than or equal to 0')]
-        : []),
-    ];
-  },
-  cells: (object, now) => [
-    nameCell(object),
-    stringAt(objectAt(object, 'spec'), 'holderIdentity'),
-    ageCell(object, now),
-  ],
-};
 
 const SCOPES = [
   'BestEffort',

@@ -1,4 +1,4 @@
-// Volumes, claims, and the kinds of storage.k8s.io.
+// PersistentVolumes and PersistentVolumeClaims.
 import type { FieldError } from '../../../api/errors.ts';
 import { dnsSubdomain } from '../../../api/names.ts';
 import type { JsonObject } from '../../../api/object.ts';
@@ -12,7 +12,6 @@ import {
   forbiddenField,
   invalidValue,
   isUnset,
-  listAt,
   notSupported,
   objectAt,
   required,
@@ -30,7 +29,6 @@ import { validateSource } from './volumes.ts';
 const ACCESS_MODES = ['ReadOnlyMany', 'ReadWriteMany', 'ReadWriteOnce', 'ReadWriteOncePod'];
 const VOLUME_MODES = ['Block', 'Filesystem'];
 const RECLAIM_POLICIES = ['Delete', 'Recycle', 'Retain'];
-const BINDING_MODES = ['Immediate', 'WaitForFirstConsumer'];
 const CLASS_ANNOTATION = 'volume.beta.kubernetes.io/storage-class';
 
 function validateAccessModes(spec: JsonObject): FieldError[] {
@@ -270,182 +268,3 @@ function validateClaimUpdate(claim: JsonObject, old: JsonObject): FieldError[] {
   }
   return errors;
 }
-
-export const storageClassStrategy: Strategy = {
-  returnsDeleted: true,
-  applyDefaults: (object) => {
-    setDefault(object, 'reclaimPolicy', 'Delete');
-    setDefault(object, 'volumeBindingMode', 'Immediate');
-  },
-  validate: (object) => {
-    const errors: FieldError[] = [];
-    const provisioner = stringAt(object, 'provisioner');
-    if (provisioner === '') errors.push(required('provisioner'));
-    errors.push(...checkChoice('reclaimPolicy', object.reclaimPolicy, RECLAIM_POLICIES));
-    errors.push(...checkChoice('volumeBindingMode', object.volumeBindingMode, BINDING_MODES));
-    return errors;
-  },
-  validateUpdate: (object, old) => {
-    const errors: FieldError[] = [];
-    for (const field of ['parameters', 'provisioner']) {
-      if (!jsonEqual(object[field], old[field])) {
-        errors.push(forbiddenField(field, `updates to ${field} are forbidden.`));
-      }
-    }
-    for (const field of ['reclaimPolicy', 'volumeBindingMode']) {
-      errors.push(...checkImmutable(field, object[field], old[field]));
-    }
-    return errors;
-  },
-  cells: (object, now) => {
-    const annotations = objectAt(objectAt(object, 'metadata'), 'annotations');
-    const isDefault = annotations['storageclass.kubernetes.io/is-default-class'] === 'true';
-    return [
-      isDefault ? `${nameCell(object)} (default)` : nameCell(object),
-      stringAt(object, 'provisioner'),
-      stringAt(object, 'reclaimPolicy') || 'Delete',
-      stringAt(object, 'volumeBindingMode') || 'Immediate',
-      object.allowVolumeExpansion === true,
-      ageCell(object, now),
-    ];
-  },
-};
-
-export const csiDriverStrategy: Strategy = {
-  returnsDeleted: true,
-  requireResourceVersionOnUpdate: true,
-  applyDefaults: (object) => {
-    const spec = ensureObject(object, 'spec');
-    setDefault(spec, 'attachRequired', true);
-    setDefault(spec, 'podInfoOnMount', false);
-    setDefault(spec, 'storageCapacity', false);
-    setDefault(spec, 'fsGroupPolicy', 'ReadWriteOnceWithFSType');
-    if (stringsAt(spec, 'volumeLifecycleModes').length === 0) spec.volumeLifecycleModes = ['Persistent'];
-    setDefault(spec, 'requiresRepublish', false);
-    setDefault(spec, 'seLinuxMount', false);
-  },
-  validate: (object) => {
-    const spec = objectAt(object, 'spec');
-    const errors = checkChoice('spec.fsGroupPolicy', spec.fsGroupPolicy, [
-      'File',
-      'None',
-      'ReadWriteOnceWithFSType',
-    ]);
-    for (const mode of stringsAt(spec, 'volumeLifecycleModes')) {
-      if (mode !== 'Persistent' && mode !== 'Ephemeral') {
-        errors.push(notSupported('spec.volumeLifecycleModes', mode, ['Persistent', 'Ephemeral']));
-      }
-    }
-    return errors;
-  },
-  validateUpdate: (object, old) => {
-    const spec = objectAt(object, 'spec');
-    const before = objectAt(old, 'spec');
-    return ['attachRequired', 'fsGroupPolicy', 'volumeLifecycleModes'].flatMap((field) =>
-      checkImmutable(`spec.${field}`, spec[field], before[field]),
-    );
-  },
-};
-
-export const csiNodeStrategy: Strategy = {
-  returnsDeleted: true,
-  requireResourceVersionOnUpdate: true,
-  validate: (object) => {
-    const names = new Set<string>();
-    return listAt(objectAt(object, 'spec'), 'drivers').flatMap((driver, index) => {
-      const path = `spec.drivers[${index}]`;
-      const name = stringAt(driver, 'name');
-      const errors: FieldError[] = [];
-      if (name === '') errors.push(required(`${path}.name`));
-      if (stringAt(driver, 'nodeID') === '') errors.push(required(`${path}.nodeID`));
-      if (names.has(name)) {
-        errors.push({
-          reason: 'FieldValueDuplicate',
-          field: `${path}.name`,
-          message: `Duplicate value: ${JSON.stringify(name)}`,
-        });
-      }
-      names.add(name);
-      return errors;
-    });
-  },
-  cells: (object, now) => [
-    nameCell(object),
-    listAt(objectAt(object, 'spec'), 'drivers').length,
-    ageCell(object, now),
-  ],
-};
-
-export const volumeAttachmentStrategy: Strategy = {
-  returnsDeleted: true,
-  requireResourceVersionOnUpdate: true,
-  prepareForCreate: (object) => {
-    object.status = { attached: false };
-  },
-  validate: (object) => {
-    const spec = objectAt(object, 'spec');
-    const source = objectAt(spec, 'source');
-    const errors: FieldError[] = [];
-    if (stringAt(spec, 'attacher') === '') errors.push(required('spec.attacher'));
-    const named = source.persistentVolumeName !== undefined;
-    const inline = source.inlineVolumeSpec !== undefined;
-    if (!named && !inline)
-      errors.push(
-        required('spec.source', 'must specify exactly one of inlineVolumeSpec and persistentVolumeName'),
-      );
-    if (named && inline) {
-      errors.push(
-        forbiddenField(
-          'spec.source',
-          'must specify exactly one of inlineVolumeSpec and persistentVolumeName',
-        ),
-      );
-    }
-    if (stringAt(spec, 'nodeName') === '') errors.push(required('spec.nodeName'));
-    return errors;
-  },
-  validateUpdate: (object, old) =>
-    jsonEqual(object.spec, old.spec) ? [] : [invalidValue('spec', object.spec, 'field is immutable')],
-  cells: (object, now) => {
-    const spec = objectAt(object, 'spec');
-    return [
-      nameCell(object),
-      stringAt(spec, 'attacher'),
-      stringAt(objectAt(spec, 'source'), 'persistentVolumeName'),
-      stringAt(spec, 'nodeName'),
-      objectAt(object, 'status').attached === true,
-      ageCell(object, now),
-    ];
-  },
-};
-
-export const csiStorageCapacityStrategy: Strategy = {
-  returnsDeleted: true,
-  requireResourceVersionOnUpdate: true,
-  validate: (object) => {
-    const errors: FieldError[] = [];
-    if (stringAt(object, 'storageClassName') === '') errors.push(required('storageClassName'));
-    return errors;
-  },
-  validateUpdate: (object, old) => [
-    ...checkImmutable('nodeTopology', object.nodeTopology, old.nodeTopology),
-    ...checkImmutable('storageClassName', object.storageClassName, old.storageClassName),
-  ],
-};
-
-export const volumeAttributesClassStrategy: Strategy = {
-  returnsDeleted: true,
-  validate: (object) => {
-    const errors: FieldError[] = [];
-    if (stringAt(object, 'driverName') === '') errors.push(required('driverName'));
-    if (Object.keys(objectAt(object, 'parameters')).length === 0) {
-      errors.push(required('parameters', 'must contain at least one key/value pair'));
-    }
-    return errors;
-  },
-  validateUpdate: (object, old) => [
-    ...checkImmutable('driverName', object.driverName, old.driverName),
-    ...checkImmutable('parameters', object.parameters, old.parameters),
-  ],
-  cells: (object, now) => [nameCell(object), stringAt(object, 'driverName'), ageCell(object, now)],
-};

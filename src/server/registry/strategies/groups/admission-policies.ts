@@ -126,10 +126,7 @@ function validateVariable(variable: JsonObject, path: string): FieldError[] {
     errors.push(invalidValue(`${path}.name`, name, 'name is not a valid CEL identifier'));
   }
   const expression = stringAt(variable, 'expression');
-  return [
-    ...errors,
-    ...validateExpression(expression, `${path}.expression`, 'expression is not specified'),
-  ];
+  return [...errors, ...validateExpression(expression, `${path}.expression`, 'expression is not specified')];
 }
 
 function validateValidations(spec: JsonObject, object: JsonObject): FieldError[] {

@@ -75,11 +75,7 @@ function validateApiService(object: JsonObject): FieldError[] {
   const name = nameCell(object);
   if (name !== due) {
     errors.push(
-      invalidValue(
-        'metadata.name',
-        name,
-        `must be \`spec.version+"."+spec.group\`: ${JSON.stringify(due)}`,
-      ),
+      invalidValue('metadata.name', name, `must be \`spec.version+"."+spec.group\`: ${JSON.stringify(due)}`),
     );
   }
   if (group === '' && version !== 'v1') {

@@ -48,7 +48,8 @@ function metricCell(metric: JsonObject, measured: JsonObject | undefined): strin
     return `${is}/${target[of] === undefined ? absent : `${target[of]}${unit}`}`;
   };
   if (type === 'Resource' || type === 'ContainerResource') {
-    const text = target.averageValue === undefined ? pair('averageUtilization', '%', '<auto>') : pair('averageValue');
+    const text =
+      target.averageValue === undefined ? pair('averageUtilization', '%', '<auto>') : pair('averageValue');
     return `${stringAt(source, 'name')}: ${text}`;
   }
   if (type === 'Pods') return pair('averageValue');
@@ -87,9 +88,7 @@ export function validateMetric(metric: JsonObject, path: string): FieldError[] {
   if (first !== undefined) errors.push(...validateSource(first, metric, path));
   if (expected === undefined) errors.push(notSupported(`${path}.type`, type, TYPES));
   else if (!asObject(metric[expected])) {
-    errors.push(
-      required(`${path}.${expected}`, 'must populate information for the given metric source'),
-    );
+    errors.push(required(`${path}.${expected}`, 'must populate information for the given metric source'));
   }
   if (present.length > 1) {
     for (const other of present) {
@@ -115,7 +114,11 @@ function validateSource(type: string, metric: JsonObject, path: string): FieldEr
       errors.push(required(`${at}.container`, 'must specify a container'));
     }
   } else errors.push(...validateIdentifier(objectAt(source, 'metric'), `${at}.metric`));
-  return [...errors, ...validateTarget(target, `${at}.target`), ...validateChoice(type, target, `${at}.target`)];
+  return [
+    ...errors,
+    ...validateTarget(target, `${at}.target`),
+    ...validateChoice(type, target, `${at}.target`),
+  ];
 }
 
 /** Which of the target's values this type needs, and which exclude each other. */
@@ -133,12 +136,7 @@ function validateChoice(type: string, target: JsonObject, path: string): FieldEr
         return [required(`${path}.averageValue`, why)];
       }
       return type === 'External' && value !== undefined && averageValue !== undefined
-        ? [
-            forbiddenField(
-              `${path}.value`,
-              'may not set both a target value for metric and a per-pod target',
-            ),
-          ]
+        ? [forbiddenField(`${path}.value`, 'may not set both a target value for metric and a per-pod target')]
         : [];
     default:
       if (averageUtilization === undefined && averageValue === undefined) {

@@ -135,9 +135,7 @@ function validateRules(rules: JsonObject, path: string): FieldError[] {
     }
   });
   if (typeof rules.tolerance === 'string' && rules.tolerance.startsWith('-')) {
-    errors.push(
-      invalidValue(`${path}.tolerance`, rules.tolerance, 'must be greater than or equal to 0'),
-    );
+    errors.push(invalidValue(`${path}.tolerance`, rules.tolerance, 'must be greater than or equal to 0'));
   }
   return errors;
 }

@@ -224,7 +224,10 @@ export function validateDecisions(object: JsonObject, old: JsonObject): FieldErr
   return [
     ...validateConditions(object),
     ...lost.map((type) =>
-      forbiddenField('status.conditions', `updates may not remove a condition of type ${JSON.stringify(type)}`),
+      forbiddenField(
+        'status.conditions',
+        `updates may not remove a condition of type ${JSON.stringify(type)}`,
+      ),
     ),
   ];
 }

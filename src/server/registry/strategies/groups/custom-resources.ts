@@ -24,16 +24,7 @@ import { validateSchema } from './structural-schema.ts';
 import { validateClientConfig } from './webhooks.ts';
 
 const COLUMN_TYPES = ['boolean', 'date', 'integer', 'number', 'string'];
-const COLUMN_FORMATS = [
-  'byte',
-  'date',
-  'date-time',
-  'double',
-  'float',
-  'int32',
-  'int64',
-  'password',
-];
+const COLUMN_FORMATS = ['byte', 'date', 'date-time', 'double', 'float', 'int32', 'int64', 'password'];
 const SIMPLE_PATH = /^(\.[A-Za-z_$][\w$-]*(\[[^\]]+\])*)+$/;
 
 export const customResourceDefinitionStrategy: Strategy = {
@@ -46,7 +37,9 @@ export const customResourceDefinitionStrategy: Strategy = {
     if (isUnset(names.singular)) names.singular = kind.toLowerCase();
     if (isUnset(names.listKind) && kind !== '') names.listKind = `${kind}List`;
     setDefault(spec, 'conversion', { strategy: 'None' });
-    const service = asObject(objectAt(objectAt(objectAt(spec, 'conversion'), 'webhook'), 'clientConfig').service);
+    const service = asObject(
+      objectAt(objectAt(objectAt(spec, 'conversion'), 'webhook'), 'clientConfig').service,
+    );
     if (service) setDefault(service, 'port', 443);
   },
   prepareForCreate: (object, now) => {
@@ -96,9 +89,7 @@ export const customResourceDefinitionStrategy: Strategy = {
     const known = listAt(spec, 'versions').map((version) => version.name);
     stringsAt(objectAt(object, 'status'), 'storedVersions').forEach((version, index) => {
       if (known.includes(version)) return;
-      errors.push(
-        invalidValue(`status.storedVersions[${index}]`, version, 'must appear in spec.versions'),
-      );
+      errors.push(invalidValue(`status.storedVersions[${index}]`, version, 'must appear in spec.versions'));
     });
     return errors;
   },
@@ -231,9 +222,7 @@ function validateColumn(column: JsonObject, path: string): FieldError[] {
   else if (!COLUMN_TYPES.includes(type)) errors.push(invalidValue(`${path}.type`, type, types));
   const format = stringAt(column, 'format');
   if (format !== '' && !COLUMN_FORMATS.includes(format)) {
-    errors.push(
-      invalidValue(`${path}.format`, format, `must be one of ${COLUMN_FORMATS.join(',')}`),
-    );
+    errors.push(invalidValue(`${path}.format`, format, `must be one of ${COLUMN_FORMATS.join(',')}`));
   }
   if (stringAt(column, 'jsonPath') === '') errors.push(required(`${path}.jsonPath`));
   return errors;
@@ -256,9 +245,7 @@ function validateNames(names: JsonObject, path: string): FieldError[] {
     check(`shortNames[${index}]`, name, false);
   });
   if (stringAt(names, 'kind') !== '' && names.kind === names.listKind) {
-    errors.push(
-      invalidValue(`${path}.listKind`, names.listKind, 'kind and listKind may not be the same'),
-    );
+    errors.push(invalidValue(`${path}.listKind`, names.listKind, 'kind and listKind may not be the same'));
   }
   stringsAt(names, 'categories').forEach((name, index) => {
     check(`categories[${index}]`, name, false);

@@ -127,7 +127,7 @@ function validateClaim(devices: JsonObject, path: string): FieldError[] {
             invalidValue(
               `${at}.requests[${index}]`,
               name,
-              'must be the name of a request in the claim or the name of a request and a subrequest separated by \'/\'',
+              "must be the name of a request in the claim or the name of a request and a subrequest separated by '/'",
             ),
           ],
     );
@@ -184,9 +184,7 @@ function validateWish(wish: JsonObject, path: string): FieldError[] {
   errors.push(...validateSelectors(wish, path));
   const count = numberAt(wish, 'count') ?? 0;
   if (wish.allocationMode === 'All' && count !== 0) {
-    errors.push(
-      invalidValue(`${path}.count`, count, "must not be specified when allocationMode is 'All'"),
-    );
+    errors.push(invalidValue(`${path}.count`, count, "must not be specified when allocationMode is 'All'"));
   }
   if (wish.allocationMode === 'ExactCount' && count <= 0) {
     errors.push(invalidValue(`${path}.count`, count, 'must be greater than zero'));
@@ -203,15 +201,16 @@ function validateToleration(toleration: JsonObject, path: string): FieldError[] 
   const key = stringAt(toleration, 'key');
   if (key !== '') errors.push(...checkName(`${path}.key`, key, qualifiedName));
   if (toleration.operator === 'Exists' && stringAt(toleration, 'value') !== '') {
-    errors.push(
-      invalidValue(`${path}.value`, toleration.value, "must be empty for operator `Exists`"),
-    );
+    errors.push(invalidValue(`${path}.value`, toleration.value, 'must be empty for operator `Exists`'));
   }
   if (toleration.operator === 'Equal' && key === '') {
     errors.push(required(`${path}.key`));
   }
   errors.push(...checkChoice(`${path}.operator`, toleration.operator, ['Equal', 'Exists']));
-  return [...errors, ...checkChoice(`${path}.effect`, toleration.effect, ['NoExecute', 'NoSchedule', 'None'])];
+  return [
+    ...errors,
+    ...checkChoice(`${path}.effect`, toleration.effect, ['NoExecute', 'NoSchedule', 'None']),
+  ];
 }
 
 function validateSelectors(parent: JsonObject, path: string): FieldError[] {
@@ -260,11 +259,7 @@ export const resourceSliceStrategy: Strategy = {
   selectableFields: fieldsAt('spec.nodeName', 'spec.driver'),
   cells: row((object) => {
     const spec = objectAt(object, 'spec');
-    return [
-      stringAt(spec, 'nodeName'),
-      stringAt(spec, 'driver'),
-      stringAt(objectAt(spec, 'pool'), 'name'),
-    ];
+    return [stringAt(spec, 'nodeName'), stringAt(spec, 'driver'), stringAt(objectAt(spec, 'pool'), 'name')];
   }),
 };
 
@@ -284,9 +279,7 @@ function validateSlice(object: JsonObject): FieldError[] {
   }
   const generation = numberAt(pool, 'generation') ?? 0;
   if (generation < 0) {
-    errors.push(
-      invalidValue('spec.pool.generation', generation, 'must be greater than or equal to zero'),
-    );
+    errors.push(invalidValue('spec.pool.generation', generation, 'must be greater than or equal to zero'));
   }
   errors.push(...validatePlace(spec));
   errors.push(...each(spec, 'devices', 'spec', MOST_DEVICES, validateDevice));

@@ -63,9 +63,7 @@ export const endpointSliceStrategy: Strategy = {
     slice.addressType === 'FQDN' ? ['spec.addressType: FQDN endpoints are deprecated'] : [],
   cells: row((slice) => [
     stringAt(slice, 'addressType'),
-    shortened(
-      listAt(slice, 'ports').map((port) => String(port.port ?? port.name ?? '*')),
-    ),
+    shortened(listAt(slice, 'ports').map((port) => String(port.port ?? port.name ?? '*'))),
     shortened(listAt(slice, 'endpoints').flatMap((endpoint) => stringsAt(endpoint, 'addresses'))),
   ]),
 };
@@ -135,11 +133,7 @@ function validateEndpoint(endpoint: JsonObject, path: string, type: string): Fie
   return errors;
 }
 
-function validateHints(
-  hints: JsonObject[],
-  field: string,
-  check: (name: string) => string[],
-): FieldError[] {
+function validateHints(hints: JsonObject[], field: string, check: (name: string) => string[]): FieldError[] {
   if (hints.length > MOST_HINTS) return [tooMany(field, hints.length, MOST_HINTS)];
   const seen = new Set<string>();
   return hints.flatMap((hint, index) => {

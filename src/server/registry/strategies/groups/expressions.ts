@@ -96,13 +96,7 @@ function tokenAt(source: string, offset: number): Token | undefined {
 }
 
 /** Binary operators, loosest first; the ternary is looser than all. */
-const LEVELS = [
-  ['||'],
-  ['&&'],
-  ['<', '<=', '>=', '>', '==', '!=', 'in'],
-  ['+', '-'],
-  ['*', '/', '%'],
-];
+const LEVELS = [['||'], ['&&'], ['<', '<=', '>=', '>', '==', '!=', 'in'], ['+', '-'], ['*', '/', '%']];
 
 class Parser {
   private readonly tokens: Token[];

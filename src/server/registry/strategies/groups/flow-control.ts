@@ -82,7 +82,8 @@ function validateFlowSchema(object: JsonObject): FieldError[] {
   const spec = objectAt(object, 'spec');
   const precedence = numberAt(spec, 'matchingPrecedence') ?? 0;
   const errors: FieldError[] = [];
-  const wrong = (why: string): number => errors.push(invalidValue('spec.matchingPrecedence', precedence, why));
+  const wrong = (why: string): number =>
+    errors.push(invalidValue('spec.matchingPrecedence', precedence, why));
   if (precedence <= 0) wrong('must be a positive value');
   if (precedence > HIGHEST_PRECEDENCE) wrong(`must not be greater than ${HIGHEST_PRECEDENCE}`);
   if (precedence === 1 && nameCell(object) !== 'exempt') {
@@ -193,9 +194,7 @@ function validateLimited(limited: JsonObject, path: string): FieldError[] {
     case 'Queue':
       if (queuing) errors.push(...validateQueuing(queuing, `${at}.queuing`));
       else {
-        errors.push(
-          required(`${at}.queuing`, 'must not be empty if limited.limitResponse.type is Limited'),
-        );
+        errors.push(required(`${at}.queuing`, 'must not be empty if limited.limitResponse.type is Limited'));
       }
       break;
     default:

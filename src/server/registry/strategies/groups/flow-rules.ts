@@ -51,7 +51,8 @@ function validateSubject(subject: JsonObject, path: string): FieldError[] {
   if (own === undefined) return [notSupported(`${path}.kind`, kind, ['Group', 'ServiceAccount', 'User'])];
   const errors: FieldError[] = [];
   const described = asObject(subject[own]);
-  if (!described) errors.push(required(`${path}.${own}`, `${own} is required when subject kind is '${kind}'`));
+  if (!described)
+    errors.push(required(`${path}.${own}`, `${own} is required when subject kind is '${kind}'`));
   else {
     const name = stringAt(described, 'name');
     if (name === '') errors.push(required(`${path}.${own}.name`));

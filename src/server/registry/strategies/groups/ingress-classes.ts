@@ -43,11 +43,7 @@ export const ingressClassStrategy: Strategy = {
     return parameters ? [...errors, ...validateParameters(parameters, 'spec.parameters')] : errors;
   },
   validateUpdate: (object, old) =>
-    checkImmutable(
-      'spec.controller',
-      objectAt(object, 'spec').controller,
-      objectAt(old, 'spec').controller,
-    ),
+    checkImmutable('spec.controller', objectAt(object, 'spec').controller, objectAt(old, 'spec').controller),
   cells: row((object) => {
     const spec = objectAt(object, 'spec');
     const parameters = asObject(spec.parameters);

@@ -108,9 +108,7 @@ function validateSpec(spec: JsonObject): FieldError[] {
     if (secret !== '') errors.push(...checkName(`${path}.secretName`, secret, dnsSubdomain));
   });
   if (spec.ingressClassName !== undefined) {
-    errors.push(
-      ...checkName('spec.ingressClassName', stringAt(spec, 'ingressClassName'), dnsSubdomain),
-    );
+    errors.push(...checkName('spec.ingressClassName', stringAt(spec, 'ingressClassName'), dnsSubdomain));
   }
   return errors;
 }
@@ -118,9 +116,7 @@ function validateSpec(spec: JsonObject): FieldError[] {
 const hostCheck = (host: string) => (host.includes('*') ? wildcardSubdomain : dnsSubdomain);
 
 function validateHost(host: string, field: string): FieldError[] {
-  const errors = isIp(host)
-    ? [invalidValue(field, host, 'must be a DNS name, not an IP address')]
-    : [];
+  const errors = isIp(host) ? [invalidValue(field, host, 'must be a DNS name, not an IP address')] : [];
   return [...errors, ...checkName(field, host, hostCheck(host))];
 }
 

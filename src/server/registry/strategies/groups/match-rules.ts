@@ -127,11 +127,7 @@ function validateResources(resources: string[], path: string): FieldError[] {
     ] as const) {
       if (!covered) continue;
       errors.push(
-        invalidValue(
-          `${path}[${index}]`,
-          entry,
-          `if '${covering}' is present, must not specify ${entry}`,
-        ),
+        invalidValue(`${path}[${index}]`, entry, `if '${covering}' is present, must not specify ${entry}`),
       );
     }
     if (subresource === '*') wholeResources.add(resource);

@@ -51,9 +51,7 @@ export const networkPolicyStrategy: Strategy = {
   warnings: (policy) =>
     blocks(policy).flatMap(({ block, path }) => [
       ...ambiguity(stringAt(block, 'cidr'), `${path}.cidr`),
-      ...stringsAt(block, 'except').flatMap((except, index) =>
-        ambiguity(except, `${path}.except[${index}]`),
-      ),
+      ...stringsAt(block, 'except').flatMap((except, index) => ambiguity(except, `${path}.except[${index}]`)),
     ]),
   cells: row((policy) => [selectorCell(asObject(objectAt(policy, 'spec').podSelector))]),
 };
@@ -64,9 +62,7 @@ function blocks(policy: JsonObject): { block: JsonObject; path: string }[] {
     listAt(spec, direction).flatMap((rule, index) =>
       listAt(rule, peers).flatMap((peer, at) => {
         const block = asObject(peer.ipBlock);
-        return block
-          ? [{ block, path: `spec.${direction}[${index}].${peers}[${at}].ipBlock` }]
-          : [];
+        return block ? [{ block, path: `spec.${direction}[${index}].${peers}[${at}].ipBlock` }] : [];
       }),
     ),
   );
@@ -100,10 +96,7 @@ function validatePolicy(policy: JsonObject): FieldError[] {
   }
   const types = stringsAt(spec, 'policyTypes');
   if (types.length > POLICY_TYPES.length) {
-    return [
-      ...errors,
-      invalidValue('spec.policyTypes', types, 'may not specify more than two policyTypes'),
-    ];
+    return [...errors, invalidValue('spec.policyTypes', types, 'may not specify more than two policyTypes')];
   }
   types.forEach((type, index) => {
     if (!POLICY_TYPES.includes(type)) {

@@ -60,9 +60,7 @@ function validateClass(object: JsonObject): FieldError[] {
     );
   }
   if (isUnset(object.preemptionPolicy)) errors.push(required('preemptionPolicy'));
-  errors.push(
-    ...checkChoice('preemptionPolicy', object.preemptionPolicy, ['PreemptLowerPriority', 'Never']),
-  );
+  errors.push(...checkChoice('preemptionPolicy', object.preemptionPolicy, ['PreemptLowerPriority', 'Never']));
   return errors;
 }
 

@@ -40,7 +40,8 @@ export function validateSchema(
   if (depth > DEEPEST) return [forbiddenField(path, `schemas may not be nested deeper than ${DEEPEST}`)];
   const errors: FieldError[] = [];
   for (const field of NOT_SUPPORTED) {
-    if (schema[field] !== undefined) errors.push(forbiddenField(`${path}.${field}`, `${field} is not supported`));
+    if (schema[field] !== undefined)
+      errors.push(forbiddenField(`${path}.${field}`, `${field} is not supported`));
   }
   errors.push(
     ...(place === 'logical' ? validateLogical(schema, path) : validateType(schema, path, place)),

@@ -1,8 +1,11 @@
 // Roles, ClusterRoles and their bindings.
-import type { FieldError } from '../../../api/errors.ts';
-import type { JsonObject } from '../../../api/object.ts';
-import { jsonEqual } from '../../../api/patch-json.ts';
+import type { FieldError } from '../../../../api/errors.ts';
+import { dnsSubdomain, pathSegment } from '../../../../api/names.ts';
+import type { JsonObject } from '../../../../api/object.ts';
+import { jsonEqual } from '../../../../api/patch-json.ts';
 import {
+  asObject,
+  checkName,
   invalidValue,
   isUnset,
   listAt,
@@ -11,10 +14,10 @@ import {
   required,
   stringAt,
   stringsAt,
-} from '../../../api/validation.ts';
-import type { Strategy } from '../strategy.ts';
-import { ageCell, nameCell } from './cells.ts';
-import { validateLabelSelector } from './label-selector.ts';
+} from '../../../../api/validation.ts';
+import type { Strategy } from '../../strategy.ts';
+import { ageCell, nameCell } from '../cells.ts';
+import { validateLabelSelector } from '../label-selector.ts';
 
 const RBAC = 'rbac.authorization.k8s.io';
 
@@ -54,15 +57,23 @@ function validateRules(role: JsonObject, namespaced: boolean): FieldError[] {
   });
 }
 
-/** Null where Go's writer has null: absent rules are not an empty list. */
 function role(namespaced: boolean): Strategy {
   return {
     nameRule: 'path-segment',
     allowCreateOnUpdate: true,
     validate: (object) => {
       const errors = validateRules(object, namespaced);
-      listAt(objectAt(object, 'aggregationRule'), 'clusterRoleSelectors').forEach((selector, index) => {
-        errors.push(...validateLabelSelector(selector, `aggregationRule.clusterRoleSelectors[${index}]`));
+      const aggregation = asObject(object.aggregationRule);
+      if (!aggregation) return errors;
+      const field = 'aggregationRule.clusterRoleSelectors';
+      const selectors = listAt(aggregation, 'clusterRoleSelectors');
+      if (selectors.length === 0) {
+        errors.push(
+          required(field, 'at least one clusterRoleSelector required if aggregationRule is non-nil'),
+        );
+      }
+      selectors.forEach((selector, index) => {
+        errors.push(...validateLabelSelector(selector, `${field}[${index}]`));
       });
       return errors;
     },
@@ -129,18 +140,22 @@ function validateBinding(object: JsonObject, namespaced: boolean): FieldError[] 
   if (!kinds.includes(stringAt(reference, 'kind'))) {
     errors.push(notSupported('roleRef.kind', reference.kind ?? '', kinds));
   }
-  if (stringAt(reference, 'name') === '') errors.push(required('roleRef.name'));
+  const name = stringAt(reference, 'name');
+  if (name === '') errors.push(required('roleRef.name'));
+  else errors.push(...checkName('roleRef.name', name, pathSegment));
   listAt(object, 'subjects').forEach((subject, index) => {
     errors.push(...validateSubject(subject, `subjects[${index}]`, namespaced));
   });
   return errors;
 }
 
-export function validateSubject(subject: JsonObject, path: string, namespaced: boolean): FieldError[] {
+function validateSubject(subject: JsonObject, path: string, namespaced: boolean): FieldError[] {
   const errors: FieldError[] = [];
-  if (stringAt(subject, 'name') === '') errors.push(required(`${path}.name`));
+  const name = stringAt(subject, 'name');
+  if (name === '') errors.push(required(`${path}.name`));
   switch (subject.kind) {
     case 'ServiceAccount':
+      if (name !== '') errors.push(...checkName(`${path}.name`, name, dnsSubdomain));
       if (stringAt(subject, 'apiGroup') !== '') {
         errors.push(notSupported(`${path}.apiGroup`, subject.apiGroup, ['']));
       }
@@ -148,6 +163,10 @@ export function validateSubject(subject: JsonObject, path: string, namespaced: b
       break;
     case 'User':
     case 'Group':
+      if (name === '') {
+        const who = subject.kind === 'User' ? 'user' : 'group';
+        errors.push(invalidValue(`${path}.name`, '', `${who} name cannot be empty`));
+      }
       if (subject.apiGroup !== RBAC) {
         errors.push(notSupported(`${path}.apiGroup`, subject.apiGroup ?? '', [RBAC]));
       }

@@ -1,0 +1,55 @@
+/**
+ * For which CPU architectures images are made, as far as it is known. A pure store of hints: what is not known lets the
+ * pod pass. Agents tell what a pull taught them.
+ */
+export interface ImageHints {
+  /** True only when it is certain that the image has nothing for this architecture (GOARCH: amd64, arm64, arm). */
+  lacks(image: string, architecture: string): boolean;
+}
+
+/** More images than these are forgotten, the longest unused first. */
+const REMEMBERED = 2048;
+
+/** In memory; a restart forgets, and the next pull that fails teaches it again. */
+export class ImageArchitectures implements ImageHints {
+  private readonly known = new Map<string, { has: Set<string>; lacks: Set<string> }>();
+  private readonly listeners = new Set<(image: string) => void>();
+
+  lacks(image: string, architecture: string): boolean {
+    return this.known.get(canonicalImage(image))?.lacks.has(architecture) ?? false;
+  }
+
+  /** A pull, an inspection or a manifest list told that the image exists for an architecture, or does not. */
+  learn(image: string, architecture: string, exists: boolean): void {
+    const name = canonicalImage(image);
+    const entry = this.known.get(name) ?? { has: new Set(), lacks: new Set() };
+    this.known.delete(name);
+    this.known.set(name, entry);
+    const before = entry.lacks.has(architecture);
+    (exists ? entry.has : entry.lacks).add(architecture);
+    (exists ? entry.lacks : entry.has).delete(architecture);
+    if (this.known.size > REMEMBERED) {
+      const [oldest] = this.known.keys();
+      if (oldest !== undefined) this.known.delete(oldest);
+    }
+    if (before !== !exists) for (const listener of [...this.listeners]) listener(name);
+  }
+
+  /** Called when a verdict changed. Returns the unsubscriber. */
+  onChange(listener: (image: string) => void): () => void {
+    this.listeners.add(listener);
+    return () => this.listeners.delete(listener);
+  }
+}
+
+/** One name for `web`, `web:latest`, `library/web` and `docker.io/library/web:latest`, which mean the same image. */
+export function canonicalImage(image: string): string {
+  const [head = '', ...rest] = image.split('/');
+  const registry = rest.length > 0 && (/[.:]/.test(head) || head === 'localhost') ? head : '';
+  const path = registry === '' ? image : rest.join('/');
+  const local = registry === '' || registry === 'docker.io' || registry === 'index.docker.io';
+  const name = local && path.startsWith('library/') ? path.slice('library/'.length) : path;
+  const last = name.slice(name.lastIndexOf('/') + 1);
+  const tagged = last.includes(':') || last.includes('@') ? name : `${name}:latest`;
+  return local ? tagged : `${registry}/${tagged}`;
+}
