@@ -39,6 +39,8 @@ export function decide(
     scores: readonly ScorePlugin[];
     random: () => number;
     start?: number;
+    /** Room was made for the pod on this node: taken without looking further if it fits there. */
+    nominated?: string;
   },
 ): Decision {
   const nodes = situation.snapshot.nodes;
@@ -65,6 +67,16 @@ export function decide(
       };
     }
     prepared.push({ plugin, filter });
+  }
+  const promised = options.nominated === undefined ? undefined : situation.snapshot.get(options.nominated);
+  if (promised?.node && prepared.every(({ filter }) => !filter(promised))) {
+    return {
+      node: promised.name,
+      message: '',
+      refusedBy: [],
+      resolvable: [],
+      nextStart: options.start ?? 0,
+    };
   }
   const enough = nodesToFind(nodes.length);
   const feasible: NodeInfo[] = [];

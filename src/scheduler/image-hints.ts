@@ -3,9 +3,11 @@
  * pod pass. Agents tell what a pull taught them.
  */
 export interface ImageHints {
-  /** True only when it is certain that the image has nothing for this architecture (GOARCH: amd64, arm64, arm). */
-  lacks(image: string, architecture: string): boolean;
+  /** Architectures (GOARCH: amd64, arm64, arm) that the image certainly has nothing for; undefined when none is known. */
+  lacking(image: string): ReadonlySet<string> | undefined;
 }
+
+export const NO_HINTS: ImageHints = { lacking: () => undefined };
 
 /** More images than these are forgotten, the longest unused first. */
 const REMEMBERED = 2048;
@@ -15,8 +17,9 @@ export class ImageArchitectures implements ImageHints {
   private readonly known = new Map<string, { has: Set<string>; lacks: Set<string> }>();
   private readonly listeners = new Set<(image: string) => void>();
 
-  lacks(image: string, architecture: string): boolean {
-    return this.known.get(canonicalImage(image))?.lacks.has(architecture) ?? false;
+  lacking(image: string): ReadonlySet<string> | undefined {
+    if (this.known.size === 0) return undefined;
+    return this.known.get(canonicalImage(image))?.lacks;
   }
 
   /** A pull, an inspection or a manifest list told that the image exists for an architecture, or does not. */

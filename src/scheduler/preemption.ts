@@ -1,5 +1,5 @@
 import { unschedulableMessage } from './decide.ts';
-import type { FilterPlugin, Situation } from './plugins/plugin.ts';
+import type { FilterPlugin, NodeFilter, Situation } from './plugins/plugin.ts';
 import type { PodInfo } from './pod-info.ts';
 import type { NodeInfo } from './snapshot.ts';
 
@@ -11,8 +11,12 @@ export interface Preemption {
   message: string;
 }
 
-/** Would evicting a pod violate a disruption budget? Answered for one pod at a time. */
-export type IsProtected = (pod: PodInfo) => boolean;
+/** Of these pods, most important first: those whose eviction, after that of those before them, violates a budget. */
+export type Protected = (pods: readonly PodInfo[]) => ReadonlySet<PodInfo>;
+
+/** Enough candidates to choose among: a tenth of the nodes, but a hundred (kube-scheduler's). */
+const LEAST_CANDIDATES = 100;
+const CANDIDATE_SHARE = 0.1;
 
 /**
  * Looks for a node that would take the pod if pods of lower priority went, and for the fewest of those. Pure. On every
@@ -27,7 +31,9 @@ export function preempt(
     filters: readonly FilterPlugin[];
     /** From the decision: nodes where a removal can help at all. */
     resolvable: readonly string[];
-    isProtected: IsProtected;
+    protectedOf: Protected;
+    /** Where to begin looking, so that large clusters are used evenly. */
+    start?: number;
   },
 ): Preemption {
   const { nodes } = situation.snapshot;
@@ -42,22 +48,34 @@ export function preempt(
   const refuse = (reason: string): void => {
     refusals.push({ rejection: { reasons: [reason], unresolvable: true } });
   };
-  const prepared = options.filters.flatMap((plugin) => plugin.prepare(info, situation) ?? []);
+  const prepared: NodeFilter[] = [];
+  for (const plugin of options.filters) {
+    const filter = plugin.prepare(info, situation);
+    // What keeps the pod from every node is no matter of other pods: no node is resolvable then.
+    if (typeof filter === 'function') prepared.push(filter);
+  }
+  const fits = (node: NodeInfo): boolean => {
+    for (const filter of prepared) if (filter(node)) return false;
+    return true;
+  };
   const helpful = new Set(options.resolvable);
+  const enough = Math.max(LEAST_CANDIDATES, Math.floor(nodes.length * CANDIDATE_SHARE));
+  let candidates = 0;
   let best: Candidate | undefined;
-  for (const node of nodes) {
+  for (let looked = 0; looked < nodes.length; looked += 1) {
+    const node = nodes[((options.start ?? 0) + looked) % nodes.length] as NodeInfo;
     if (!helpful.has(node.name)) {
       refuse('Preemption is not helpful for scheduling');
       continue;
     }
-    const candidate = victimsOn(
-      node,
-      info,
-      (target) => prepared.every((filter) => !filter(target)),
-      options.isProtected,
-    );
-    if (!candidate) refuse('No preemption victims found for incoming pod');
-    else if (!best || better(candidate, best)) best = candidate;
+    const candidate = victimsOn(node, info, fits, options.protectedOf);
+    if (!candidate) {
+      refuse('No preemption victims found for incoming pod');
+      continue;
+    }
+    candidates += 1;
+    if (!best || better(candidate, best)) best = candidate;
+    if (candidates >= enough && best.violations === 0) break;
   }
   if (best) return { node: best.node, victims: best.victims, message: '' };
   return {
@@ -77,33 +95,36 @@ function victimsOn(
   node: NodeInfo,
   info: PodInfo,
   fits: (node: NodeInfo) => boolean,
-  isProtected: IsProtected,
+  protectedOf: Protected,
 ): Candidate | undefined {
   const lower = [...node.pods.values()].filter(
     (pod) => pod.priority < info.priority && pod.pod.metadata.deletionTimestamp === undefined,
   );
   if (lower.length === 0) return undefined;
-  for (const pod of lower) node.remove(pod.uid);
+  for (const pod of lower) node.lift(pod);
   const victims: PodInfo[] = [];
   let violations = 0;
   let possible = false;
   try {
     possible = fits(node);
     if (possible) {
-      const order = lower
-        .map((pod) => ({ pod, guarded: isProtected(pod) }))
-        .sort((a, b) => Number(b.guarded) - Number(a.guarded) || moreImportant(a.pod, b.pod));
-      for (const { pod, guarded } of order) {
-        node.add(pod);
+      const byImportance = [...lower].sort(moreImportant);
+      const guarded = protectedOf(byImportance);
+      const order = [
+        ...byImportance.filter((pod) => guarded.has(pod)),
+        ...byImportance.filter((pod) => !guarded.has(pod)),
+      ];
+      for (const pod of order) {
+        node.putBack(pod);
         if (fits(node)) continue;
-        node.remove(pod.uid);
+        node.lift(pod);
         victims.push(pod);
-        if (guarded) violations += 1;
+        if (guarded.has(pod)) violations += 1;
       }
     }
   } finally {
     // The snapshot is as it was, whatever happened.
-    for (const pod of lower) node.add(pod);
+    for (const pod of lower) node.putBack(pod);
   }
   return possible && victims.length > 0 ? { node: node.name, victims, violations } : undefined;
 }

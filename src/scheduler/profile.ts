@@ -6,31 +6,58 @@ import {
   nodeUnschedulable,
   taintToleration,
 } from './plugins/filters.ts';
+import { imageArchitecture, imageLocality } from './plugins/images.ts';
+import { interPodAffinity, podAffinityPreference } from './plugins/inter-pod-affinity.ts';
+import { measuredDanger, measuredLoad } from './plugins/measured.ts';
 import type { FilterPlugin, ScorePlugin } from './plugins/plugin.ts';
 import {
   balancedAllocation,
-  controllerSpread,
   leastAllocated,
-  measuredLoad,
   nodeAffinityPreference,
   taintPreference,
 } from './plugins/scores.ts';
+import { spreadPreference, topologySpread } from './plugins/topology-spread.ts';
+import { nodeVolumeLimits, volumeBinding, volumeRestrictions, volumeZone } from './plugins/volumes.ts';
 
-/** The plugins of the default scheduler; filters run in this order, which is kube-scheduler's. */
-export const DEFAULT_FILTERS: readonly FilterPlugin[] = [
+/** `off`: by requests alone; `scores`: measurements prefer; `full`: they also keep pods off boards in danger. */
+export type Measured = 'off' | 'scores' | 'full';
+
+export interface Profile {
+  readonly filters: readonly FilterPlugin[];
+  readonly scores: readonly ScorePlugin[];
+}
+
+/** The filters of kube-scheduler in its order, then ours. */
+const FILTERS: readonly FilterPlugin[] = [
   nodeUnschedulable,
   nodeName,
   taintToleration,
   nodeAffinity,
   nodePorts,
   nodeResourcesFit,
+  volumeRestrictions,
+  nodeVolumeLimits,
+  volumeBinding,
+  volumeZone,
+  topologySpread,
+  interPodAffinity,
+  imageArchitecture,
 ];
 
-export const DEFAULT_SCORES: readonly ScorePlugin[] = [
-  measuredLoad,
+const SCORES: readonly ScorePlugin[] = [
   leastAllocated,
   balancedAllocation,
-  controllerSpread,
+  spreadPreference,
+  podAffinityPreference,
   taintPreference,
   nodeAffinityPreference,
+  imageLocality,
 ];
+
+/** The plugins of the default scheduler. */
+export function profileOf(measured: Measured): Profile {
+  return {
+    filters: measured === 'full' ? [...FILTERS, measuredDanger] : FILTERS,
+    scores: measured === 'off' ? SCORES : [measuredLoad, ...SCORES],
+  };
+}

@@ -1,5 +1,6 @@
 import type { Pod } from '../api/types/core-v1.ts';
 import type { Clock, Timer } from '../lib/clock.ts';
+import { sameJson } from '../lib/equal.ts';
 import type { ClusterEvent } from './plugins/plugin.ts';
 import { type PodInfo, podInfo } from './pod-info.ts';
 
@@ -30,6 +31,8 @@ export class SchedulingQueue {
   private readonly entries = new Map<string, Entry>();
   private readonly active: Heap<Entry>;
   private readonly backoff: Heap<Entry>;
+  /** Waiting pods by the events that may help them; `any` for those that every event may. */
+  private readonly waitingFor = new Map<ClusterEvent | 'any', Set<Entry>>();
   private timer: { due: number; timer: Timer } | undefined;
   private orders = 0;
 
@@ -48,6 +51,12 @@ export class SchedulingQueue {
     this.entries.clear();
     this.active.clear();
     this.backoff.clear();
+    this.waitingFor.clear();
+  }
+
+  /** Whether an event could help anyone: asked before work is done to find out if it happened. */
+  awaits(event: ClusterEvent): boolean {
+    return (this.waitingFor.get(event)?.size ?? 0) > 0 || (this.waitingFor.get('any')?.size ?? 0) > 0;
   }
 
   get size(): { active: number; backoff: number; waiting: number } {
@@ -80,14 +89,14 @@ export class SchedulingQueue {
       known.info.pod.spec !== pod.spec || known.info.pod.metadata.labels !== pod.metadata.labels;
     if (!changed) return;
     const before = known.info.pod;
-    this.take(known);
     known.info = podInfo(pod);
     const matters =
-      JSON.stringify(before.spec) !== JSON.stringify(pod.spec) ||
-      JSON.stringify(before.metadata.labels) !== JSON.stringify(pod.metadata.labels);
+      !sameJson(before.spec, pod.spec) || !sameJson(before.metadata.labels, pod.metadata.labels);
+    if (known.state === 'waiting' && !matters && !gated) return;
+    this.take(known);
     if (gated) known.state = 'gated';
     else if (known.state === 'gated' || known.state === 'active') this.activate(known);
-    else if (known.state === 'backoff' || (known.state === 'waiting' && matters)) this.delay(known);
+    else if (known.state !== 'working') this.delay(known);
   }
 
   /** The pod has a node, or is gone. */
@@ -114,6 +123,11 @@ export class SchedulingQueue {
     entry.notBefore = this.clock.monotonic() + backoffOf(entry.attempts);
     entry.state = 'waiting';
     entry.helpedBy = helpedBy;
+    for (const event of eventsOf(entry)) {
+      const bucket = this.waitingFor.get(event);
+      if (bucket) bucket.add(entry);
+      else this.waitingFor.set(event, new Set([entry]));
+    }
   }
 
   /** Binding failed: tried again after the back-off, whatever happens. */
@@ -126,10 +140,11 @@ export class SchedulingQueue {
 
   /** Something happened that may help waiting pods. */
   happened(event: ClusterEvent): void {
-    for (const entry of this.entries.values()) {
-      if (entry.state !== 'waiting') continue;
-      if (entry.helpedBy && entry.helpedBy.size > 0 && !entry.helpedBy.has(event)) continue;
-      this.delay(entry);
+    for (const bucket of [this.waitingFor.get(event), this.waitingFor.get('any')]) {
+      for (const entry of [...(bucket ?? [])]) {
+        this.stopWaiting(entry);
+        this.delay(entry);
+      }
     }
   }
 
@@ -149,7 +164,12 @@ export class SchedulingQueue {
     this.arm();
   }
 
+  private stopWaiting(entry: Entry): void {
+    for (const event of eventsOf(entry)) this.waitingFor.get(event)?.delete(entry);
+  }
+
   private take(entry: Entry): void {
+    if (entry.state === 'waiting') this.stopWaiting(entry);
     if (entry.state === 'active') this.active.remove(entry);
     if (entry.state === 'backoff') this.backoff.remove(entry);
   }
@@ -170,6 +190,10 @@ export class SchedulingQueue {
     });
     this.timer = { due: next.notBefore, timer };
   }
+}
+
+function eventsOf({ helpedBy }: Entry): Iterable<ClusterEvent | 'any'> {
+  return helpedBy && helpedBy.size > 0 ? helpedBy : ['any'];
 }
 
 function backoffOf(attempts: number): number {

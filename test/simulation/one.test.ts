@@ -19,7 +19,7 @@ test('one', async () => {
       Math.round(o.healedMs / 1000),
       'acks',
       o.acknowledged,
-      o.refused,
+      o.refused, 'timers', o.timers,
       o.digest.slice(0, 8),
     );
     if (o.violations.length && process.env.STOP) {

@@ -21,6 +21,8 @@ export interface Outcome {
   healedMs: number;
   acknowledged: number;
   refused: number;
+  /** Timers that wait when all is quiet. */
+  timers: number;
 }
 
 export interface RunOptions {
@@ -90,6 +92,7 @@ export async function runSeed({ seed, facts, only, keepTrace }: RunOptions): Pro
     healedMs,
     acknowledged: workload.acknowledged,
     refused: workload.refused,
+    timers: clock.pending,
   };
   cluster.end();
   return outcome;

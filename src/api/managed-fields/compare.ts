@@ -2,7 +2,7 @@
 import type { Json, JsonObject } from '../object.ts';
 import { jsonEqual } from '../patch-json.ts';
 import type { ListNode, SchemaNode } from '../schema.ts';
-import { differenceBelow, type FieldSet, FieldSetBuilder, isEmpty, MEMBER } from './field-set.ts';
+import { type FieldSet, FieldSetBuilder, isEmpty } from './field-set.ts';
 import { fieldElement, itemElement } from './path-element.ts';
 import { asList, asMap, associative, childNode, isAtomic, isEmptyMap, own, shapeOf } from './shape.ts';
 
@@ -14,7 +14,7 @@ export interface Comparison {
 }
 
 /** Fields of the object itself that nobody owns. */
-const UNOWNED_FIELDS: ReadonlySet<string> = new Set(['apiVersion', 'kind']);
+export const UNOWNED_FIELDS: ReadonlySet<string> = new Set(['apiVersion', 'kind']);
 /** Fields of metadata that nobody owns: they are the server's, or say which object is meant. */
 export const UNOWNED_METADATA: ReadonlySet<string> = new Set([
   'name',
@@ -34,29 +34,18 @@ interface Walk {
   removed: FieldSetBuilder;
 }
 
-/**
- * `reset`: fields that are not compared with all below them (status, where it is not the client's to write). Parts that
- * the two share are skipped, so that a change of the status costs nothing for the spec.
- */
-export function compareObjects(
-  node: SchemaNode,
-  before: JsonObject,
-  after: JsonObject,
-  reset: FieldSet,
-): Comparison {
+/** Parts that the two share are skipped, so that a change of the status costs nothing for the spec. */
+export function compareObjects(node: SchemaNode, before: JsonObject, after: JsonObject): Comparison {
   const walk: Walk = { path: [], changed: new FieldSetBuilder(), removed: new FieldSetBuilder() };
   eachKey(before, after, (name) => {
-    if (UNOWNED_FIELDS.has(name) || reset[fieldElement(name)] === MEMBER) return;
+    if (UNOWNED_FIELDS.has(name)) return;
     const child = childNode(node, name);
     walk.path.push(fieldElement(name));
     if (name === 'metadata') compareMetadata(child, own(before, name), own(after, name), walk);
     else compareValue(child, own(before, name), own(after, name), walk);
     walk.path.pop();
   });
-  return {
-    changed: differenceBelow(walk.changed.done(), reset),
-    removed: differenceBelow(walk.removed.done(), reset),
-  };
+  return { changed: walk.changed.done(), removed: walk.removed.done() };
 }
 
 export function isSame({ changed, removed }: Comparison): boolean {

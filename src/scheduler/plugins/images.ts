@@ -1,5 +1,4 @@
 import { canonicalImage } from '../image-hints.ts';
-import type { PodInfo } from '../pod-info.ts';
 import { type FilterPlugin, HIGHEST_SCORE, never, type ScorePlugin } from './plugin.ts';
 
 const ARCHITECTURE = 'kubernetes.io/arch';
@@ -13,14 +12,20 @@ export const imageArchitecture: FilterPlugin = {
   name: 'ImageArchitecture',
   helpedBy: ['node-added', 'node-labels', 'image'],
   prepare(info, { images }) {
-    const wanted = imagesOf(info);
+    const { containers = [], initContainers = [] } = info.pod.spec ?? {};
+    let lacking: Set<string> | undefined;
+    for (const list of [containers, initContainers]) {
+      for (const { image } of list) {
+        for (const architecture of (image && images.lacking(image)) || []) {
+          lacking ??= new Set();
+          lacking.add(architecture);
+        }
+      }
+    }
+    if (!lacking) return undefined;
+    const wrong = lacking;
     const rejection = never("node(s) had a CPU architecture that the pod's images are not made for");
-    return (node) => {
-      const architecture = node.labels[ARCHITECTURE];
-      if (architecture === undefined) return undefined;
-      for (const image of wanted) if (images.lacks(image, architecture)) return rejection;
-      return undefined;
-    };
+    return (node) => (wrong.has(node.labels[ARCHITECTURE] ?? '') ? rejection : undefined);
   },
 };
 
@@ -52,11 +57,6 @@ export const imageLocality: ScorePlugin = {
     };
   },
 };
-
-function imagesOf({ pod }: PodInfo): string[] {
-  const { containers = [], initContainers = [] } = pod.spec ?? {};
-  return [...new Set([...containers, ...initContainers].flatMap(({ image }) => image ?? []))];
-}
 
 /** The names under which a node may list the image. */
 function namesOf(image: string): string[] {

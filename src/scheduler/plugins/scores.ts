@@ -1,44 +1,8 @@
-import type { BoardMeasurements } from '../../api/board.ts';
 import { matchesTerm } from '../../api/node-selector.ts';
 import { tolerates } from '../../api/tolerations.ts';
 import type { PodInfo } from '../pod-info.ts';
 import type { NodeInfo } from '../snapshot.ts';
 import { HIGHEST_SCORE, type NodeScore, type ScorePlugin } from './plugin.ts';
-
-/** Degrees Celsius from which on a board loses points, and at which it has none left: where a Raspberry Pi throttles. */
-const WARM = 65;
-const HOT = 80;
-/** What is left of a board's score while it throttles. */
-const THROTTLED = 0.5;
-
-/**
- * What the board itself measures: the share of CPU and of memory that is really free, less what recent placements will
- * take, lowered by heat. Boards without a fresh measurement are judged by their requests, so that they are neither
- * preferred nor shunned.
- */
-export const measuredLoad: ScorePlugin = {
-  name: 'MeasuredLoad',
-  weight: 3,
-  prepare(info, _feasible, { readings, now }) {
-    return (node) => {
-      const reading = readings.of(node.name);
-      return reading ? measured(info, node, reading, now) : allocated(info, node);
-    };
-  },
-};
-
-function measured(info: PodInfo, node: NodeInfo, reading: BoardMeasurements, now: number): number {
-  const settling = node.settling(now);
-  const { cpu: cores, memory: bytes } = node.allocatable;
-  const cpuTaken = cores > 0 ? (settling.cpu + info.nonZeroCpu) / cores : 0;
-  const memoryTaken = settling.memory + info.nonZeroMemory;
-  const cpu = 1 - reading.cpu - cpuTaken;
-  const total = reading.memTotal > 0 ? reading.memTotal : bytes;
-  const memory = total > 0 ? (reading.memAvailable - memoryTaken) / total : 0;
-  const cooling = reading.temperature === undefined ? 1 : 1 - (reading.temperature - WARM) / (HOT - WARM);
-  const heat = Math.max(0, Math.min(1, cooling)) * (reading.throttled ? THROTTLED : 1);
-  return (HIGHEST_SCORE * heat * (clamp(cpu) + clamp(memory))) / 2;
-}
 
 const clamp = (fraction: number): number => Math.max(0, Math.min(1, fraction));
 
@@ -69,24 +33,12 @@ export const balancedAllocation: ScorePlugin = {
   },
 };
 
-/** Fewer pods of the same controller on the node is better: the simple form of topology spread. */
-export const controllerSpread: ScorePlugin = {
-  name: 'PodTopologySpread',
-  weight: 2,
-  prepare({ controller }, feasible) {
-    if (controller === undefined) return undefined;
-    let most = 0;
-    for (const node of feasible) most = Math.max(most, node.controllers.get(controller) ?? 0);
-    if (most === 0) return undefined;
-    return (node) => (HIGHEST_SCORE * (most - (node.controllers.get(controller) ?? 0))) / most;
-  },
-};
-
 /** Fewer untolerated PreferNoSchedule taints is better. */
 export const taintPreference: ScorePlugin = {
   name: 'TaintToleration',
   weight: 3,
   prepare({ pod }, feasible) {
+    if (!feasible.some(({ taints }) => taints.length > 0)) return undefined;
     const tolerations = (pod.spec?.tolerations ?? []).filter(
       ({ effect }) => !effect || effect === 'PreferNoSchedule',
     );

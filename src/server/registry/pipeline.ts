@@ -141,9 +141,9 @@ export class WritePipeline {
     for (let attempt = 1; ; attempt += 1) {
       const name = stringAt(metadata, 'name');
       const key = objectKey(stringAt(metadata, 'namespace'), name);
+      this.admission.reserve(request);
       const taken = this.store.head(served.bucket, key);
       if (!taken) {
-        this.admission.reserve(request);
         object.metadata = ordered(metadata);
         if (options.dryRun) return object as unknown as KubeObject;
         try {

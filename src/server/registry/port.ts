@@ -16,6 +16,8 @@ export interface RequestContext {
   readonly user: UserInfo;
   /** Adds a `Warning: 299` header to the answer. */
   warn(text: string): void;
+  /** Adds an annotation to the request's audit event; absent where nobody keeps an audit log. */
+  annotate?(key: string, value: string): void;
   readonly requestId: string;
   /** Who a changed field is attributed to: the fieldManager parameter, else the first part of User-Agent. */
   readonly fieldManager: string;
