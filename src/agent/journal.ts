@@ -19,6 +19,7 @@ const SCHEMA_VERSION = 1;
 /** Changes are collected for so long and written in one transaction: kind to flash when twenty pods arrive at once. */
 const FLUSH_DELAY_MS = 500;
 const CLOCK_FLOOR = 'clockFloor';
+const SYNCED = 'synced';
 
 /**
  * The agent's memory over restarts and power cuts: what a cold boot without a server starts from. All of it is held by
@@ -124,6 +125,20 @@ export class Journal implements Service {
         { err: error, waiting: this.pending.size },
         'the agent’s journal could not be written',
       );
+    }
+  }
+
+  /** Everything noted so far is on stable storage when this returns (a WAL is synced as a whole). Costs an fsync. */
+  sync(): void {
+    const { database } = this;
+    if (!database) return;
+    // Also when nothing waits: what was written before may not be on the disk yet.
+    this.note('fact', SYNCED, JSON.stringify(this.clock.now()));
+    database.pragma('synchronous = FULL');
+    try {
+      this.flush();
+    } finally {
+      database.pragma('synchronous = NORMAL');
     }
   }
 

@@ -13,6 +13,8 @@ import type { Reporter } from './ports.ts';
 /** A report that the server has not acknowledged by then is sent again: it may have failed to write it. */
 const RESEND_AFTER_MS = 15_000;
 const RESEND_CHECK_MS = 5_000;
+/** Pods that go at the same time share one fsync. */
+const GONE_DELAY_MS = 20;
 const MAX_EVENTS = 256;
 const MAX_PODS = 2_000;
 
@@ -25,6 +27,8 @@ interface Entry {
   gone: boolean;
   acknowledged: boolean;
   sentAt: number | undefined;
+  /** Waits for the journal to be on the disk. */
+  heldBack: boolean;
 }
 
 /**
@@ -36,7 +40,7 @@ export class StatusReporter implements Reporter {
   private readonly bus: MessageBus;
   private readonly clock: Clock;
   private readonly logger: Logger;
-  private readonly journal: Pick<Journal, 'take' | 'put' | 'delete'>;
+  private readonly journal: Pick<Journal, 'take' | 'put' | 'delete' | 'sync'>;
   private readonly isDesired: (uid: string) => boolean;
   private readonly entries = new Map<string, Entry>();
   private readonly journalled = new Map<string, PodStatus>();
@@ -45,6 +49,7 @@ export class StatusReporter implements Reporter {
   private sendingEvents = false;
   private sequence: number;
   private timer: Timer | undefined;
+  private syncTimer: Timer | undefined;
 
   constructor(options: {
     node: string;
@@ -52,7 +57,7 @@ export class StatusReporter implements Reporter {
     clock: Clock;
     random: Random;
     logger: Logger;
-    journal: Pick<Journal, 'take' | 'put' | 'delete'>;
+    journal: Pick<Journal, 'take' | 'put' | 'delete' | 'sync'>;
     /** Does the pod still belong to this node? What is acknowledged and no longer desired is forgotten. */
     isDesired: (uid: string) => boolean;
   }) {
@@ -79,6 +84,9 @@ export class StatusReporter implements Reporter {
   async stop(): Promise<void> {
     this.timer?.cancel();
     this.timer = undefined;
+    // The next agent process finds the pod in the journal, ended, and says so.
+    this.syncTimer?.cancel();
+    this.syncTimer = undefined;
   }
 
   /** The last status reported for the pod, by this process or (from the journal) the one before. */
@@ -136,6 +144,7 @@ export class StatusReporter implements Reporter {
       gone,
       acknowledged: false,
       sentAt: undefined,
+      heldBack: gone,
     };
     this.entries.delete(uid);
     this.entries.set(uid, entry);
@@ -144,7 +153,22 @@ export class StatusReporter implements Reporter {
       this.journal.put('status', uid, status);
     }
     this.bound();
-    this.send(entry);
+    if (gone) this.syncTimer ??= this.clock.after(GONE_DELAY_MS, () => this.sendGone());
+    else this.send(entry);
+  }
+
+  /**
+   * The server gives the name of a pod to another as soon as it hears that this one is gone. A board that loses its
+   * power must not bring it back from an old journal: that it ended has to be on the disk first.
+   */
+  private sendGone(): void {
+    this.syncTimer = undefined;
+    this.journal.sync();
+    for (const entry of [...this.entries.values()]) {
+      if (!entry.heldBack) continue;
+      entry.heldBack = false;
+      this.send(entry);
+    }
   }
 
   private bound(): void {
@@ -177,7 +201,7 @@ export class StatusReporter implements Reporter {
   }
 
   private send(entry: Entry): void {
-    if (!this.bus.connected) return;
+    if (!this.bus.connected || entry.heldBack) return;
     const { namespace, name, uid, sequence, status, gone } = entry;
     const payload = encodeMessage('PodStatusReport', {
       v: 1,

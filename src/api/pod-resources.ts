@@ -34,8 +34,7 @@ export function podLimits(spec: JsonObject): Amounts {
  * beside the sidecars that have started by then). What the pod names for itself stands above that.
  */
 function together(spec: JsonObject, field: 'requests' | 'limits'): Amounts {
-  const of = (container: JsonObject): Amounts =>
-    amountsOf(objectAt(objectAt(container, 'resources'), field));
+  const of = (container: JsonObject): Amounts => amountsOf(objectAt(objectAt(container, 'resources'), field));
   const running: Amounts = new Map();
   for (const container of listAt(spec, 'containers')) addTo(running, of(container));
   const peak: Amounts = new Map();

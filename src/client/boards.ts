@@ -4,6 +4,14 @@ import type { BoardMeasurements } from '../api/board.ts';
 export interface BoardReadings {
   /** Undefined when none came for a minute. `at` is the clock's monotonic time of receipt. */
   of(node: string): (BoardMeasurements & { readonly at: number }) | undefined;
+  /** Called after each measurement that came. Returns the unsubscriber. Absent where readings never change. */
+  onReading?(listener: (node: string) => void): () => void;
+}
+
+/** Where it is told what pulls of images taught: the scheduler keeps pods off boards that an image has nothing for. */
+export interface ImageReports {
+  /** `architecture` is a GOARCH (amd64, arm64, arm): the image exists for it, or certainly does not. */
+  learn(image: string, architecture: string, exists: boolean): void;
 }
 
 /** How the connection to a node is, as the broker and its heartbeats tell: what the node monitor decides by. */

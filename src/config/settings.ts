@@ -144,6 +144,10 @@ export const serverSettings = {
     flag: 'mqtt-url',
     help: 'Use this MQTT broker (Mosquitto, EMQX) instead of the embedded one.',
   }),
+  schedulerMeasured: withDefault(types.measured, 'full', {
+    flag: 'scheduler-measured',
+    help: 'What boards measure (CPU, memory, disk, heat) decides on placement: off, scores (prefers) or full (also keeps pods off boards in danger).',
+  }),
   disableAgent: withDefault(types.boolean, false, {
     flag: 'disable-agent',
     help: 'Serve the API only, run no pods on this machine.',

@@ -113,6 +113,12 @@ export const logLevel: ValueType<'debug' | 'info' | 'warn' | 'error'> = {
   parse: (text) => (['debug', 'info', 'warn', 'error'] as const).find((level) => level === text),
 };
 
+export const measured: ValueType<'off' | 'scores' | 'full'> = {
+  expected: 'off, scores or full',
+  placeholder: 'MODE',
+  parse: (text) => (['off', 'scores', 'full'] as const).find((mode) => mode === text),
+};
+
 export const httpsUrl: ValueType<string> = {
   expected: 'a URL such as https://192.168.1.10:6443',
   placeholder: 'URL',

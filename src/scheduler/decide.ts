@@ -5,7 +5,7 @@ import type {
   Rejection,
   ScorePlugin,
   Situation,
-} from "./plugins/plugin.ts";
+} from './plugins/plugin.ts';
 import type { PodInfo } from './pod-info.ts';
 import type { NodeInfo } from './snapshot.ts';
 

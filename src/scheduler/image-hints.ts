@@ -1,3 +1,5 @@
+import type { ImageReports } from '../client/boards.ts';
+
 /**
  * For which CPU architectures images are made, as far as it is known. A pure store of hints: what is not known lets the
  * pod pass. Agents tell what a pull taught them.
@@ -13,7 +15,7 @@ export const NO_HINTS: ImageHints = { lacking: () => undefined };
 const REMEMBERED = 2048;
 
 /** In memory; a restart forgets, and the next pull that fails teaches it again. */
-export class ImageArchitectures implements ImageHints {
+export class ImageArchitectures implements ImageHints, ImageReports {
   private readonly known = new Map<string, { has: Set<string>; lacks: Set<string> }>();
   private readonly listeners = new Set<(image: string) => void>();
 
@@ -22,7 +24,6 @@ export class ImageArchitectures implements ImageHints {
     return this.known.get(canonicalImage(image))?.lacks;
   }
 
-  /** A pull, an inspection or a manifest list told that the image exists for an architecture, or does not. */
   learn(image: string, architecture: string, exists: boolean): void {
     const name = canonicalImage(image);
     const entry = this.known.get(name) ?? { has: new Set(), lacks: new Set() };

@@ -5,7 +5,11 @@ import type { NodeInfo } from './snapshot.ts';
 /** Predicates whose counts are kept; the least recently asked for goes. */
 const MOST_COUNTS = 1024;
 
-export type TermKind = 'required affinity' | 'required anti-affinity' | 'preferred affinity' | 'preferred anti-affinity';
+export type TermKind =
+  | 'required affinity'
+  | 'required anti-affinity'
+  | 'preferred affinity'
+  | 'preferred anti-affinity';
 
 /**
  * How many placed pods match, by node and by domain, kept up to date pod by pod: a decision asks for what was counted
@@ -263,7 +267,8 @@ export class Domains {
   change(node: NodeInfo, by: number): void {
     const value = node.labels[this.topologyKey];
     const before = value === undefined ? undefined : this.counts.get(value);
-    if (value === undefined || before === undefined || node.node === undefined || !this.eligible(node)) return;
+    if (value === undefined || before === undefined || node.node === undefined || !this.eligible(node))
+      return;
     this.having[before] = (this.having[before] ?? 0) - 1;
     this.set(value, before + by);
   }

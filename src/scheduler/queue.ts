@@ -99,6 +99,10 @@ export class SchedulingQueue {
     else if (known.state !== 'working') this.delay(known);
   }
 
+  get(uid: string): PodInfo | undefined {
+    return this.entries.get(uid)?.info;
+  }
+
   /** The pod has a node, or is gone. */
   delete(uid: string): void {
     const entry = this.entries.get(uid);
@@ -130,10 +134,11 @@ export class SchedulingQueue {
     }
   }
 
-  /** Binding failed: tried again after the back-off, whatever happens. */
+  /** Binding failed, or a nomination was lost: tried again after the back-off, whatever happens. */
   retry(uid: string): void {
     const entry = this.entries.get(uid);
-    if (entry?.state !== 'working') return;
+    if (entry?.state === 'waiting') this.stopWaiting(entry);
+    else if (entry?.state !== 'working') return;
     entry.notBefore = this.clock.monotonic() + backoffOf(entry.attempts);
     this.delay(entry);
   }

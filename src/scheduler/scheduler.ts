@@ -1,6 +1,6 @@
 import { isConflict, isNotFound, StatusError } from '../api/errors.ts';
-import { NODES, POD_DISRUPTION_BUDGETS, PODS } from '../api/kinds.ts';
-import type { Node, Pod, PodCondition } from '../api/types/core-v1.ts';
+import { NAMESPACES, NODES, POD_DISRUPTION_BUDGETS, PODS, SERVICES } from '../api/kinds.ts';
+import type { Service as KubeService, Namespace, Node, Pod, PodCondition } from '../api/types/core-v1.ts';
 import type { PodDisruptionBudget } from '../api/types/policy-v1.ts';
 import type { BoardReadings } from '../client/boards.ts';
 import type { EventRecorder, EventWriter } from '../client/events.ts';
@@ -12,13 +12,20 @@ import { sameJson } from '../lib/equal.ts';
 import type { Logger } from '../lib/logger.ts';
 import type { Random } from '../lib/random.ts';
 import type { Service } from '../lib/service.ts';
+import { BoardRelief, describeReading } from './board-relief.ts';
 import { type Decision, decide } from './decide.ts';
-import type { ClusterEvent, FilterPlugin, ScorePlugin, Situation } from './plugins/plugin.ts';
+import { ImageArchitectures } from './image-hints.ts';
+import type { ClusterEvent, Situation } from './plugins/plugin.ts';
 import type { PodInfo } from './pod-info.ts';
-import { preempt } from './preemption.ts';
-import { DEFAULT_FILTERS, DEFAULT_SCORES } from './profile.ts';
+import type { PodPredicate } from './pod-terms.ts';
+import { type Preemption, preempt } from './preemption.ts';
+import { type Measured, type Profile, profileOf } from './profile.ts';
+import { protectedBy } from './protection.ts';
 import { SchedulingQueue } from './queue.ts';
+import { servicesOf } from './siblings.ts';
 import { Snapshot } from './snapshot.ts';
+import { VolumeBinder } from './volume-binder.ts';
+import { planVolumes, type VolumePlan, volumesOf } from './volumes.ts';
 
 /** Bindings under way at once: enough to fill the store's group commits. */
 const MOST_BINDINGS = 256;
@@ -38,11 +45,15 @@ export class Scheduler implements Service {
   private readonly recorder: EventRecorder;
   private readonly readings: BoardReadings;
   private readonly name: string;
-  private readonly filters: readonly FilterPlugin[];
-  private readonly scores: readonly ScorePlugin[];
+  private readonly profile: Profile;
+  private readonly images: ImageArchitectures;
+  private readonly volumes: VolumeBinder;
+  private readonly relief: BoardRelief;
   private readonly pods: Informer<Pod>;
   private readonly nodes: Informer<Node>;
   private readonly budgets: Informer<PodDisruptionBudget>;
+  private readonly namespaces: Informer<Namespace>;
+  private readonly services: Informer<KubeService>;
   private readonly queue: SchedulingQueue;
   private readonly snapshot = new Snapshot();
   private readonly selects: MatchSelector = selectorCache();
@@ -63,10 +74,12 @@ export class Scheduler implements Service {
     logger: Logger;
     events: EventWriter;
     readings: BoardReadings;
+    /** Default: full. */
+    measured?: Measured;
+    /** Default: nothing is known of images. */
+    images?: ImageArchitectures;
     /** Default: default-scheduler. */
     name?: string;
-    filters?: readonly FilterPlugin[];
-    scores?: readonly ScorePlugin[];
   }) {
     this.client = options.client;
     this.clock = options.clock;
@@ -75,22 +88,35 @@ export class Scheduler implements Service {
     this.logger = options.logger.child({ scheduler: this.name });
     this.recorder = options.events.of(this.name);
     this.readings = options.readings;
-    this.filters = options.filters ?? DEFAULT_FILTERS;
-    this.scores = options.scores ?? DEFAULT_SCORES;
+    this.profile = profileOf(options.measured ?? 'full');
+    this.images = options.images ?? new ImageArchitectures();
+    this.volumes = new VolumeBinder(options);
+    this.relief = new BoardRelief({ readings: options.readings, snapshot: this.snapshot });
     this.pods = options.informers.of(PODS);
     this.nodes = options.informers.of(NODES);
     this.budgets = options.informers.of(POD_DISRUPTION_BUDGETS);
+    this.namespaces = options.informers.of(NAMESPACES);
+    this.services = options.informers.of(SERVICES);
     this.queue = new SchedulingQueue({ clock: options.clock, onActive: () => this.wake() });
   }
 
   async start(): Promise<void> {
-    await Promise.all([this.pods.synced, this.nodes.synced, this.budgets.synced]);
+    const { pods, nodes, budgets, namespaces, services, volumes, queue } = this;
+    await Promise.all([pods, nodes, budgets, namespaces, services, volumes].map(({ synced }) => synced));
     this.running = true;
+    volumes.start(() => queue.happened('volume'));
     this.detach = [
+      this.namespaces.handle({
+        onAdd: (namespace) => this.namespaceSeen(namespace),
+        onUpdate: (namespace) => this.namespaceSeen(namespace),
+        onDelete: ({ metadata }) => this.snapshot.setNamespace(metadata.name ?? '', undefined),
+      }),
+      this.images.onChange(() => queue.happened('image')),
+      this.readings.onReading?.((node) => this.measured(node)) ?? (() => {}),
       this.nodes.handle({
         onAdd: (node) => this.nodeAdded(node),
         onUpdate: (node, old) => this.nodeUpdated(node, old),
-        onDelete: (node) => this.snapshot.removeNode(node.metadata.name ?? ''),
+        onDelete: (node) => this.nodeGone(node.metadata.name ?? ''),
       }),
       this.pods.handle({
         onAdd: (pod) => this.podSeen(pod, undefined),
@@ -107,6 +133,7 @@ export class Scheduler implements Service {
     for (const detach of this.detach) detach();
     this.detach = [];
     this.queue.stop();
+    this.volumes.stop();
     await this.looping;
     await Promise.all(this.inFlight);
   }
@@ -121,6 +148,22 @@ export class Scheduler implements Service {
     this.queue.happened('node-added');
   }
 
+  private nodeGone(name: string): void {
+    this.snapshot.removeNode(name);
+    this.relief.forget(name);
+    for (const [uid, { node }] of this.nominated) if (node === name) this.nominated.delete(uid);
+  }
+
+  private namespaceSeen({ metadata }: Namespace): void {
+    this.snapshot.setNamespace(metadata.name ?? '', metadata.labels ?? {});
+    this.queue.happened('namespace');
+  }
+
+  private measured(node: string): void {
+    if (!this.queue.awaits('board-relief')) this.relief.forget(node);
+    else if (this.relief.came(node, this.clock.monotonic())) this.queue.happened('board-relief');
+  }
+
   private nodeUpdated(node: Node, old: Node): void {
     this.snapshot.setNode(node);
     for (const event of nodeChanges(node, old)) this.queue.happened(event);
@@ -131,7 +174,7 @@ export class Scheduler implements Service {
     if (pod.spec?.nodeName) {
       const before = this.snapshot.holds(uid);
       this.settled(uid);
-      this.snapshot.setPod(pod);
+      this.snapshot.setPod(pod, this.clock.monotonic());
       const after = this.snapshot.holds(uid);
       if (before && !after) this.queue.happened('pod-gone');
       else if (after && (!old?.spec?.nodeName || !sameJson(old.metadata.labels, pod.metadata.labels))) {
@@ -141,14 +184,25 @@ export class Scheduler implements Service {
     }
     const ended = pod.status?.phase === 'Succeeded' || pod.status?.phase === 'Failed';
     if (ended || pod.metadata.deletionTimestamp !== undefined) this.settled(uid);
-    else if ((pod.spec?.schedulerName || 'default-scheduler') === this.name) this.queue.set(pod);
+    else if ((pod.spec?.schedulerName || 'default-scheduler') === this.name) {
+      this.queue.set(pod);
+      this.nominatedBefore(pod);
+    }
+  }
+
+  /** A nomination outlives a restart of the server, and may be made by hand: both stand in the pod's status. */
+  private nominatedBefore(pod: Pod): void {
+    const uid = pod.metadata.uid ?? '';
+    const node = pod.status?.nominatedNodeName;
+    const info = node ? this.queue.get(uid) : undefined;
+    if (node && info && !this.nominated.has(uid)) this.nominated.set(uid, { info, node });
   }
 
   private podGone(pod: Pod): void {
     const uid = pod.metadata.uid ?? '';
     this.settled(uid);
     if (!this.snapshot.holds(uid)) return;
-    this.snapshot.removePod(uid);
+    this.snapshot.removePod(uid, this.clock.monotonic());
     this.queue.happened('pod-gone');
   }
 
@@ -184,20 +238,28 @@ export class Scheduler implements Service {
 
   private scheduleOne(info: PodInfo): void {
     const now = this.clock.monotonic();
-    const situation: Situation = { snapshot: this.snapshot, readings: this.readings, now };
+    const situation: Situation = {
+      snapshot: this.snapshot,
+      readings: this.readings,
+      volumes: this.volumes,
+      images: this.images,
+      siblings: (pod) => this.siblings(pod),
+      now,
+    };
+    const nominated = this.nominated.get(info.uid)?.node;
     const decision = this.besidesNominated(info, () =>
       decide(info, situation, {
-        filters: this.filters,
-        scores: this.scores,
+        ...this.profile,
         random: () => this.random.number(),
         start: this.nextStart,
+        ...(nominated === undefined ? {} : { nominated }),
       }),
     );
     this.nextStart = decision.nextStart;
     const work =
       decision.node === undefined
         ? this.refuse(info, situation, decision)
-        : this.bind(info, decision.node, now);
+        : this.bind(info, decision.node, now, this.placementMessage(info, decision, now));
     const tracked: Promise<void> = work
       .catch((error: unknown) => {
         this.logger.warn({ err: error, pod: info.key }, 'scheduling failed');
@@ -206,26 +268,45 @@ export class Scheduler implements Service {
     this.inFlight.add(tracked);
   }
 
+  private siblings(info: PodInfo): PodPredicate | undefined {
+    const { namespace = '' } = info.pod.metadata;
+    if (this.services.countIndex('namespace', namespace) === 0) return undefined;
+    return servicesOf(info, this.services.list(namespace));
+  }
+
+  /** In kube-scheduler's words, and what was measured where that decided. */
+  private placementMessage(info: PodInfo, decision: Decision, now: number): string {
+    const { node = '', insteadOf } = decision;
+    const words = `Successfully assigned ${info.key} to ${node}`;
+    if (insteadOf === undefined) return words;
+    const state = (name: string): string => describeReading(this.snapshot.get(name), this.readings, now);
+    return `${words}, by what the boards measure: ${node} ${state(node)}, ${insteadOf} ${state(insteadOf)}`;
+  }
+
   /** Room that was freed for a more important pod is not given to another. */
   private besidesNominated<T>(info: PodInfo, work: () => T): T {
-    const reserved: { uid: string; node: string }[] = [];
+    if (this.nominated.size === 0) return work();
+    const reserved: { other: PodInfo; node: string }[] = [];
     for (const [uid, { info: other, node }] of this.nominated) {
       if (uid === info.uid || other.priority < info.priority || this.snapshot.holds(uid)) continue;
-      this.snapshot.get(node)?.add(other);
-      reserved.push({ uid, node });
+      this.snapshot.get(node)?.putBack(other);
+      reserved.push({ other, node });
     }
     try {
       return work();
     } finally {
-      for (const { uid, node } of reserved) this.snapshot.get(node)?.remove(uid);
+      for (const { other, node } of reserved) this.snapshot.get(node)?.lift(other);
     }
   }
 
-  private async bind(info: PodInfo, node: string, now: number): Promise<void> {
+  private async bind(info: PodInfo, node: string, now: number, placed: string): Promise<void> {
     const { namespace = '', name = '', uid = '' } = info.pod.metadata;
+    const plan = this.volumePlan(info, node);
     this.snapshot.assume(info, node, now);
     this.assumed.set(uid, node);
+    if (plan) this.volumes.promise(plan);
     try {
+      if (plan) await this.volumes.bind(info, plan, node);
       await withTimeout(
         this.clock,
         BIND_TIMEOUT_MS,
@@ -237,26 +318,42 @@ export class Scheduler implements Service {
         }),
         () => new StatusError('Timeout', 504, 'the binding was not acknowledged in time'),
       );
-      this.recorder.record(info.pod, 'Normal', 'Scheduled', `Successfully assigned ${info.key} to ${node}`);
+      this.recorder.record(info.pod, 'Normal', 'Scheduled', placed);
     } catch (error) {
       // Already settled: the pod was published with its node, or deleted, meanwhile.
-      if (!this.assumed.delete(uid)) return;
-      this.snapshot.removePod(uid);
+      if (!this.assumed.delete(uid)) {
+        if (!this.pods.byKey(info.key)?.spec?.nodeName) this.snapshot.removePod(uid, this.clock.monotonic());
+        return;
+      }
+      this.snapshot.removePod(uid, this.clock.monotonic());
       this.queue.happened('pod-gone');
-      if (isNotFound(error)) {
+      if (isNotFound(error) && !this.pods.byKey(info.key)) {
         this.queue.delete(uid);
         return;
       }
       this.queue.retry(uid);
       const message = error instanceof Error ? error.message : String(error);
       this.recorder.record(info.pod, 'Warning', 'FailedScheduling', `binding rejected: ${message}`);
-      if (!isConflict(error)) throw error;
+      if (!isConflict(error) && !isNotFound(error)) throw error;
+    } finally {
+      if (plan) this.volumes.release(plan);
     }
+  }
+
+  /** What has to be done for the pod's claims; undefined when nothing has. */
+  private volumePlan(info: PodInfo, node: string): VolumePlan | undefined {
+    const target = info.claims.length > 0 && this.snapshot.get(node);
+    if (!target) return undefined;
+    const own = volumesOf(info, this.volumes);
+    const plan = typeof own === 'string' ? [] : planVolumes(own, target, this.volumes);
+    // The decision was made on the same objects a moment ago.
+    if (Array.isArray(plan)) return undefined;
+    return plan.bind.length + plan.provision.length > 0 ? plan : undefined;
   }
 
   private async refuse(info: PodInfo, situation: Situation, decision: Decision): Promise<void> {
     const helpedBy = new Set<ClusterEvent>();
-    for (const plugin of this.filters) {
+    for (const plugin of this.profile.filters) {
       if (decision.refusedBy.includes(plugin.name)) for (const event of plugin.helpedBy) helpedBy.add(event);
     }
     helpedBy.add('node-added');
@@ -268,19 +365,45 @@ export class Scheduler implements Service {
       if (preemption.message !== '') message += ` ${preemption.message}`;
       nominate = preemption.node;
       victims = preemption.victims;
-      if (nominate !== undefined) {
+      if (nominate === undefined) this.nominated.delete(info.uid);
+      else {
         helpedBy.add('pod-gone');
         this.nominated.set(info.uid, { info, node: nominate });
       }
     }
+    const displaced = victims.length > 0 && nominate !== undefined ? this.displace(info, nominate) : [];
     // Before anything is awaited: an event that comes from now on is not missed.
     this.queue.wait(info.uid, helpedBy);
     this.recorder.record(info.pod, 'Warning', 'FailedScheduling', message);
     await this.report(info, message, nominate);
+    for (const other of displaced) await this.unnominate(other);
     for (const victim of victims) await this.evict(victim, info);
   }
 
-  private victims(info: PodInfo, situation: Situation, decision: Decision): ReturnType<typeof preempt> {
+  /** Less important pods that wait for the same node look again: their room goes to this one. */
+  private displace(info: PodInfo, node: string): PodInfo[] {
+    const displaced: PodInfo[] = [];
+    for (const [uid, other] of this.nominated) {
+      if (uid === info.uid || other.node !== node || other.info.priority >= info.priority) continue;
+      this.nominated.delete(uid);
+      this.queue.retry(uid);
+      displaced.push(other.info);
+    }
+    return displaced;
+  }
+
+  private async unnominate(info: PodInfo): Promise<void> {
+    const pod = this.pods.byKey(info.key);
+    if (!pod || pod.metadata.uid !== info.uid || !pod.status?.nominatedNodeName) return;
+    const { nominatedNodeName: _gone, ...status } = pod.status;
+    try {
+      await this.client.updateStatus(PODS, { ...pod, status });
+    } catch (error) {
+      if (!isConflict(error) && !isNotFound(error)) throw error;
+    }
+  }
+
+  private victims(info: PodInfo, situation: Situation, decision: Decision): Preemption {
     const waiting = this.nominated.get(info.uid);
     const going = waiting && this.snapshot.get(waiting.node)?.pods.values();
     // Victims of an earlier round are still terminating: kube-scheduler waits for them.
@@ -295,15 +418,10 @@ export class Scheduler implements Service {
     }
     return this.besidesNominated(info, () =>
       preempt(info, situation, {
-        filters: this.filters,
+        filters: this.profile.filters,
         resolvable: decision.resolvable,
-        isProtected: ({ pod }) =>
-          this.budgets
-            .list(pod.metadata.namespace ?? '')
-            .some(
-              ({ spec, status }) =>
-                this.selects(spec?.selector, pod.metadata.labels) && (status?.disruptionsAllowed ?? 0) <= 0,
-            ),
+        start: this.nextStart,
+        protectedOf: (pods) => protectedBy(pods, (namespace) => this.budgets.list(namespace), this.selects),
       }),
     );
   }
@@ -316,8 +434,8 @@ export class Scheduler implements Service {
     const current = conditions.find(({ type }) => type === 'PodScheduled');
     const same =
       current?.status === 'False' && current.reason === 'Unschedulable' && current.message === message;
-    const nominatedNode = nominate ?? pod.status?.nominatedNodeName;
-    if (same && nominatedNode === pod.status?.nominatedNodeName) return;
+    if (same && nominate === pod.status?.nominatedNodeName) return;
+    const { nominatedNodeName: _before, ...status } = pod.status ?? {};
     const next: PodCondition = {
       type: 'PodScheduled',
       status: 'False',
@@ -332,9 +450,9 @@ export class Scheduler implements Service {
       await this.client.updateStatus(PODS, {
         ...pod,
         status: {
-          ...pod.status,
+          ...status,
           conditions: [...conditions.filter((condition) => condition !== current), next],
-          ...(nominatedNode === undefined ? {} : { nominatedNodeName: nominatedNode }),
+          ...(nominate === undefined ? {} : { nominatedNodeName: nominate }),
         },
       });
     } catch (error) {

@@ -64,7 +64,10 @@ export function volumesOf(info: PodInfo, objects: VolumeObjects): PodVolumes | s
     }
     if (claim.metadata.deletionTimestamp !== undefined)
       return `persistentvolumeclaim "${name}" is being deleted`;
-    if (ephemeral && !claim.metadata.ownerReferences?.some((owner) => owner.controller && owner.uid === uid)) {
+    if (
+      ephemeral &&
+      !claim.metadata.ownerReferences?.some((owner) => owner.controller && owner.uid === uid)
+    ) {
       return `PVC ${namespace}/${name} was not created for pod ${namespace}/${info.pod.metadata.name} (pod is not owner)`;
     }
     if (isBound(claim)) bound.push(claim);
@@ -157,7 +160,11 @@ function matching(
     const promised = objects.promisedTo(metadata.name ?? '');
     if (promised !== undefined && promised !== key) continue;
     const owner = spec?.claimRef;
-    const mine = owner?.namespace === namespace && owner?.name === name && (!owner.uid || owner.uid === uid);
+    const mine =
+      owner !== undefined &&
+      owner.namespace === namespace &&
+      owner.name === name &&
+      (!owner.uid || owner.uid === uid);
     if (owner ? !mine : status?.phase !== 'Available') continue;
     if ((spec?.volumeMode ?? 'Filesystem') !== (claim.spec?.volumeMode ?? 'Filesystem')) continue;
     if ((spec?.volumeAttributesClassName ?? '') !== (claim.spec?.volumeAttributesClassName ?? '')) continue;

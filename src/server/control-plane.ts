@@ -1,6 +1,7 @@
 // Everything of the server below HTTP, put together once: store -> registry -> client -> controllers, scheduler, node
 // monitor, bus. server.ts adds HTTP, identity and streams; the simulation runs it as it is.
 import type { Catalogue } from '../api/catalogue.ts';
+import { FieldsTable } from '../api/managed-fields/fields-table.ts';
 import type { JsonObject } from '../api/object.ts';
 import type { Schemas } from '../api/schema.ts';
 import { EventWriter } from '../client/events.ts';
@@ -11,9 +12,11 @@ import type { Clock } from '../lib/clock.ts';
 import type { Logger } from '../lib/logger.ts';
 import type { Random } from '../lib/random.ts';
 import { type Service, ServiceGroup } from '../lib/service.ts';
+import { ImageArchitectures } from '../scheduler/image-hints.ts';
+import type { Measured } from '../scheduler/profile.ts';
 import { Scheduler } from '../scheduler/scheduler.ts';
 import type { MessageBus } from '../wire/message-bus.ts';
-import { admissionPlugins } from './admission/index.ts';
+import { admissionPlugins, type OptionalPlugin } from './admission/index.ts';
 import type { AdmissionPlugin } from './admission/port.ts';
 import { BoardState } from './bus/board-state.ts';
 import { DesiredPublisher } from './bus/desired-publisher.ts';
@@ -59,6 +62,10 @@ export interface ControlPlaneOptions {
   advertise: { address: string; port: number };
   extend?: (store: Store) => RegistryExtensions;
   storeLimits?: Partial<StoreLimits>;
+  /** `--enable-admission-plugins`. */
+  admissionPlugins?: readonly OptionalPlugin[];
+  /** `--scheduler-measured`; full unless said. */
+  schedulerMeasured?: Measured;
   /** `--mqtt-url`: the broker outlives this process. */
   externalBroker?: boolean;
   /** Tests: who changes a stored object gets a TypeError. */
@@ -80,6 +87,8 @@ export class ControlPlane implements Service {
   /** What the bus knows of each board. */
   readonly boards: BoardState;
   readonly scheduler: Scheduler;
+  /** Where it is told for which architectures images are made. */
+  readonly imageArchitectures: ImageArchitectures;
   readonly desiredPublisher: DesiredPublisher;
   readonly servicesPublisher: ServicesPublisher;
   readonly ingest: Ingest;
@@ -90,10 +99,12 @@ export class ControlPlane implements Service {
   constructor(options: ControlPlaneOptions) {
     this.options = options;
     const { engine, bus, clock, random, logger, catalogue, schemas, clusterCidr, serviceCidr } = options;
+    const fields = new FieldsTable();
     const store = new ObjectStore({
       engine,
       clock,
       logger,
+      onLoad: (object) => fields.shareIn(object),
       ...(options.storeLimits === undefined ? {} : { limits: options.storeLimits }),
       ...(options.freeze === undefined ? {} : { freeze: options.freeze }),
     });
@@ -107,6 +118,8 @@ export class ControlPlane implements Service {
       admission: admissionPlugins({
         store,
         random,
+        clock,
+        ...(options.admissionPlugins === undefined ? {} : { enabled: options.admissionPlugins }),
         ...(extensions.admissionBefore === undefined ? {} : { before: extensions.admissionBefore }),
         ...(extensions.admissionAfter === undefined ? {} : { after: extensions.admissionAfter }),
       }),
@@ -114,6 +127,7 @@ export class ControlPlane implements Service {
       random,
       logger,
       serviceCidr,
+      fields,
       tokenIssuer: extensions.tokenIssuer,
       reviews: extensions.reviews,
       ...(extensions.components === undefined ? {} : { components: extensions.components }),
@@ -128,10 +142,13 @@ export class ControlPlane implements Service {
     this.events = new EventWriter({ client, clock, logger });
     this.boards = new BoardState({ clock });
     const shared = { client, informers, clock, random, logger, events: this.events };
+    this.imageArchitectures = new ImageArchitectures();
     this.scheduler = new Scheduler({
       ...shared,
       client: clientOf('system:kube-scheduler'),
       readings: this.boards.readings,
+      images: this.imageArchitectures,
+      ...(options.schedulerMeasured === undefined ? {} : { measured: options.schedulerMeasured }),
     });
     const external = options.externalBroker ?? false;
     this.desiredPublisher = new DesiredPublisher({

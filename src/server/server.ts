@@ -58,6 +58,7 @@ export interface ServerOptions {
   clusterDomain: string;
   writeKubeconfig: string;
   writeKubeconfigMode: number;
+  schedulerMeasured?: 'off' | 'scores' | 'full' | undefined;
 }
 
 export interface ServerDependencies {
@@ -154,6 +155,7 @@ async function compose(
     ca: identity.caPem,
     advertise: { address, port: options.httpsListenPort },
     externalBroker: broker === undefined,
+    ...(options.schedulerMeasured === undefined ? {} : { schedulerMeasured: options.schedulerMeasured }),
     extend: (store): RegistryExtensions => {
       const tokens = new AccountTokens({ store, clock, random, key: identity.serviceAccountKey, issuer });
       const authenticator = new Authenticator(tokens, () => identity.dashboardToken);

@@ -65,8 +65,11 @@ it('gives pods the cluster’s resolver', async () => {
 });
 
 it('resolves Services by their short and long names, and back', async () => {
-  for (const name of ['kubernetes', 'kubernetes.default', 'kubernetes.default.svc.cluster.local'])
-    expect(await inPod(`ping -c1 -W1 ${name} || true`).catch(String)).toContain('10.43.0.1');
+  for (const name of ['kubernetes', 'kubernetes.default', 'kubernetes.default.svc.cluster.local']) {
+    // Nobody answers the ping; its first line tells the address.
+    const { stdout } = await cluster.kubectl.run(['exec', 'client', '--', 'ping', '-c1', '-W1', name]);
+    expect(stdout).toContain(`PING ${name} (10.43.0.1)`);
+  }
   expect(await inPod('nslookup 10.43.0.1')).toContain('kubernetes.default.svc.cluster.local');
 });
 
@@ -77,7 +80,7 @@ it('resolves a StatefulSet’s pods by name, over which they answer', async () =
   expect(await inPod('wget -q -O - http://pet-1.pets/none').catch(String)).toContain('404');
 });
 
-it('answers the board too, also with its server gone', async () => {
+it('answers the board too', async () => {
   const lookup = (): string =>
     board.run('busybox', 'nslookup', 'kubernetes.default.svc.cluster.local', '10.43.0.10');
   expect(lookup()).toContain('10.43.0.1');

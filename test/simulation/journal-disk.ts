@@ -17,6 +17,11 @@ export class JournalDisk {
     if (this.log.length > 16) this.apply(this.log.splice(0, 8));
   }
 
+  sync(): void {
+    this.apply(this.log);
+    this.log = [];
+  }
+
   /** Of the newest transactions only `surviving` remain. */
   powerCut(surviving: (unsynced: number) => number): void {
     this.apply(this.log.slice(0, surviving(this.log.length)));
@@ -87,6 +92,11 @@ export class SimulatedJournal {
     if (now > this.clockFloor) this.pending.set(`fact|${CLOCK_FLOOR}`, JSON.stringify(now));
     this.disk.write(this.pending);
     this.pending = new Map();
+  }
+
+  sync(): void {
+    this.flush();
+    this.disk.sync();
   }
 
   private note(id: string, json: string | undefined): void {

@@ -11,6 +11,9 @@ const LOOK_EVERY_MS = 5000;
 /** Right once is not yet right. */
 const STABLE_MS = 2 * MINUTE;
 
+/** A quiet cluster of this size has less than a hundred. */
+const MOST_TIMERS = 250;
+
 export interface Outcome {
   seed: string;
   violations: readonly string[];
@@ -76,6 +79,9 @@ export async function runSeed({ seed, facts, only, keepTrace }: RunOptions): Pro
         tidy = true;
       });
       healedMs = await untilRight(cluster, () => tidy);
+    }
+    if (violations.length === 0 && clock.pending > MOST_TIMERS) {
+      cluster.violation(`${clock.pending} timers wait for nothing`);
     }
     if (violations.length === 0 && server.plane) {
       workload.verify(server.plane.store, (what) => cluster.violation(what));

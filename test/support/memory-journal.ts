@@ -4,6 +4,7 @@ import type { JournalKind } from '../../src/agent/journal.ts';
 export class MemoryJournal {
   readonly entries: Map<string, string>;
   writes = 0;
+  syncs = 0;
 
   constructor(entries: ReadonlyMap<string, string> = new Map()) {
     this.entries = new Map(entries);
@@ -30,6 +31,10 @@ export class MemoryJournal {
   delete(kind: JournalKind, key: string): void {
     this.writes += 1;
     this.entries.delete(`${kind}|${key}`);
+  }
+
+  sync(): void {
+    this.syncs += 1;
   }
 
   reopened(): MemoryJournal {

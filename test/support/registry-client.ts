@@ -54,7 +54,7 @@ export class RegistryClient extends LocalClient {
       catalogue,
       schemas: new Schemas(schemaFile),
       strategies: createStrategies(),
-      admission: admissionPlugins({ store, random }),
+      admission: admissionPlugins({ store, random, clock }),
       clock,
       random,
       logger,

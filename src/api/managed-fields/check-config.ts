@@ -16,7 +16,9 @@ export function checkConfig(node: SchemaNode, config: JsonObject): string[] {
 
 /** Several faults under one heading, as Kubernetes lists them. */
 export function writtenErrors(errors: readonly string[]): string {
-  return errors.length === 1 ? (errors[0] as string) : ['errors:', ...errors.map((text) => `  ${text}`)].join('\n');
+  return errors.length === 1
+    ? (errors[0] as string)
+    : ['errors:', ...errors.map((text) => `  ${text}`)].join('\n');
 }
 
 function visit(node: SchemaNode, value: Json | undefined, path: string, errors: string[]): void {

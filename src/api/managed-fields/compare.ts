@@ -78,12 +78,7 @@ function compareField(
 }
 
 /** At most one of the two is undefined. */
-function compareValue(
-  node: SchemaNode,
-  before: Json | undefined,
-  after: Json | undefined,
-  walk: Walk,
-): void {
+function compareValue(node: SchemaNode, before: Json | undefined, after: Json | undefined, walk: Walk): void {
   if (before === after) return;
   const [left, right] = [shapeOf(node, before), shapeOf(node, after)];
   let leaf: boolean;

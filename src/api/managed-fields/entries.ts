@@ -88,7 +88,11 @@ export function capUpdaters(owners: readonly Owner[]): readonly Owner[] {
   return [...result.values()];
 }
 
-export function sameOwners(left: Owners | undefined, right: Owners | undefined, butForTimes = false): boolean {
+export function sameOwners(
+  left: Owners | undefined,
+  right: Owners | undefined,
+  butForTimes = false,
+): boolean {
   if (left === right) return true;
   if ((left?.length ?? 0) !== (right?.length ?? 0)) return false;
   if (butForTimes) {

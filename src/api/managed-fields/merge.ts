@@ -1,7 +1,7 @@
 // The live object with a configuration laid over it. Nothing is removed by this.
 import type { Json, JsonObject } from '../object.ts';
-import { setKey } from '../schema-decode.ts';
 import type { ListNode, SchemaNode } from '../schema.ts';
+import { setKey } from '../schema-decode.ts';
 import { itemElement } from './path-element.ts';
 import { asList, asMap, associative, childNode, isAtomic, isEmptyMap, own, shapeOf } from './shape.ts';
 
@@ -10,11 +10,7 @@ export function mergeObjects(node: SchemaNode, live: JsonObject, config: JsonObj
   return (mergeValue(node, live, config) ?? {}) as JsonObject;
 }
 
-function mergeValue(
-  node: SchemaNode,
-  live: Json | undefined,
-  config: Json | undefined,
-): Json | undefined {
+function mergeValue(node: SchemaNode, live: Json | undefined, config: Json | undefined): Json | undefined {
   if (config === undefined) return live;
   // Null takes the shape of what it is laid over.
   const shape = shapeOf(node, config ?? live);

@@ -1,7 +1,7 @@
 // An object without a set of fields.
 import type { Json, JsonObject } from '../object.ts';
-import { setKey } from '../schema-decode.ts';
 import type { SchemaNode } from '../schema.ts';
+import { setKey } from '../schema-decode.ts';
 import { below, type FieldSet, has, isEmpty, mapMembers } from './field-set.ts';
 import { fieldElement, itemElement } from './path-element.ts';
 import { asList, asMap, associative, childNode, isAtomic, isNamed, shapeOf } from './shape.ts';
@@ -19,11 +19,7 @@ function removeFrom(node: SchemaNode, value: Json | undefined, set: FieldSet): J
   return shape === 'map' ? removeFromMap(node, asMap(value), set) : removeFromList(node, asList(value), set);
 }
 
-function removeFromMap(
-  node: SchemaNode,
-  map: JsonObject | undefined,
-  set: FieldSet,
-): JsonObject | undefined {
+function removeFromMap(node: SchemaNode, map: JsonObject | undefined, set: FieldSet): JsonObject | undefined {
   const result: JsonObject = {};
   let count = 0;
   for (const name in map) {

@@ -2,7 +2,14 @@ import type { HeldTerm, Neighbours } from '../pod-index.ts';
 import type { PodInfo } from '../pod-info.ts';
 import { allOf, type PodTerm } from '../pod-terms.ts';
 import type { NodeInfo } from '../snapshot.ts';
-import { type FilterPlugin, HIGHEST_SCORE, never, notNow, type ScorePlugin, type Situation } from './plugin.ts';
+import {
+  type FilterPlugin,
+  HIGHEST_SCORE,
+  never,
+  notNow,
+  type ScorePlugin,
+  type Situation,
+} from './plugin.ts';
 
 /** What a placed pod's required affinity is worth as a preference of the new pod (hardPodAffinityWeight's default). */
 const REQUIRED_AFFINITY_WEIGHT = 1;

@@ -84,7 +84,8 @@ export const measuredDanger: FilterPlugin = {
       if (!reading) return undefined;
       if (tooHot(node, reading)) return hot;
       if (byDisk && diskFull(reading)) return disk;
-      if (byMemory && reading.memTotal > 0 && freeMemory(node, reading, now) < info.expectedMemory) return memory;
+      if (byMemory && reading.memTotal > 0 && freeMemory(node, reading, now) < info.expectedMemory)
+        return memory;
       return undefined;
     };
   },

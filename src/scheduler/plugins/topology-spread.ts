@@ -7,9 +7,9 @@ import type { NodeInfo } from '../snapshot.ts';
 import {
   type FilterPlugin,
   HIGHEST_SCORE,
+  type NodeScore,
   never,
   notNow,
-  type NodeScore,
   type ScorePlugin,
   type Situation,
 } from './plugin.ts';
@@ -133,7 +133,11 @@ function defaults(info: PodInfo, { siblings }: Situation): SpreadConstraint[] {
   ];
 }
 
-function domainCount(key: string, feasible: readonly NodeInfo[], qualified: (node: NodeInfo) => boolean): number {
+function domainCount(
+  key: string,
+  feasible: readonly NodeInfo[],
+  qualified: (node: NodeInfo) => boolean,
+): number {
   if (key === HOSTNAME) {
     let count = 0;
     for (const node of feasible) if (qualified(node)) count += 1;

@@ -11,9 +11,7 @@ export const volumeRestrictions: FilterPlugin = {
   prepare(info, { snapshot, volumes }) {
     const { namespace = '' } = info.pod.metadata;
     const exclusive = info.claims
-      .filter(({ name }) =>
-        volumes.claim(namespace, name)?.spec?.accessModes?.includes('ReadWriteOncePod'),
-      )
+      .filter(({ name }) => volumes.claim(namespace, name)?.spec?.accessModes?.includes('ReadWriteOncePod'))
       .map(({ name }) => `${namespace}/${name}`);
     if (exclusive.length === 0) return undefined;
     const users = snapshot.nodes.filter((node) => exclusive.some((claim) => node.claims.has(claim)));

@@ -5,9 +5,11 @@ import { ensureObject, listAt, objectAt, stringAt } from '../../api/validation.t
 import { nameSuffix, type Random } from '../../lib/random.ts';
 import type { Store } from '../store/port.ts';
 import type { AdmissionPlugin, AdmissionRequest } from './port.ts';
+import { refuse as refusal } from './refusal.ts';
 
 const MOUNT_PATH = '/var/run/secrets/kubernetes.io/serviceaccount';
 const MIRROR = 'kubernetes.io/config.mirror';
+const ENFORCE_MOUNTABLE = 'kubernetes.io/enforce-mountable-secrets';
 /** A little over an hour, so that a token is renewed within the hour (kubelet renews at 80 %). */
 const TOKEN_SECONDS = 3607;
 
@@ -18,6 +20,13 @@ export function serviceAccount(options: { store: Store; random: Random }): Admis
       if (request.bucket !== 'pods' || request.operation !== 'CREATE' || !request.object) return;
       if (request.target.subresource !== undefined) return;
       admitPod(options, request, request.object);
+    },
+    validate: (request) => {
+      if (request.bucket !== 'pods' || !request.object) return;
+      const { operation, target } = request;
+      const made = operation === 'CREATE' && target.subresource === undefined;
+      const extended = operation === 'UPDATE' && target.subresource === 'ephemeralcontainers';
+      if (made || extended) checkSecrets(options.store, request, request.object);
     },
   };
 }
@@ -63,9 +72,79 @@ function refuseMirrorExtras(request: AdmissionRequest, metadata: JsonObject, spe
   if (stringAt(spec, 'serviceAccountName') !== '') {
     throw refuse('a mirror pod may not reference service accounts');
   }
+  if (secretUses(spec).length > 0) throw refuse('a mirror pod may not reference secrets');
   for (const volume of listAt(spec, 'volumes')) {
-    if (volume.secret !== undefined) throw refuse('a mirror pod may not reference secrets');
+    const sources = listAt(objectAt(volume, 'projected'), 'sources');
+    if (sources.some(({ serviceAccountToken }) => serviceAccountToken !== undefined)) {
+      throw refuse('a mirror pod may not use ServiceAccountToken volume projections');
+    }
   }
+}
+
+/** Where a pod uses a secret, as the start of a sentence. */
+interface SecretUse {
+  name: string;
+  where: string;
+}
+
+function secretUses(spec: JsonObject): SecretUse[] {
+  const uses: SecretUse[] = [];
+  const add = (name: string, where: string): void => {
+    if (name !== '') uses.push({ name, where });
+  };
+  for (const volume of listAt(spec, 'volumes')) {
+    add(stringAt(objectAt(volume, 'secret'), 'secretName'), 'volume with');
+    for (const source of listAt(objectAt(volume, 'projected'), 'sources')) {
+      add(stringAt(objectAt(source, 'secret'), 'name'), 'volume with');
+    }
+  }
+  for (const [field, what] of [
+    ['initContainers', 'init container'],
+    ['containers', 'container'],
+    ['ephemeralContainers', 'ephemeral container'],
+  ] as const) {
+    for (const container of listAt(spec, field)) {
+      const whose = `${what} ${stringAt(container, 'name')}`;
+      for (const variable of listAt(container, 'env')) {
+        const from = objectAt(objectAt(variable, 'valueFrom'), 'secretKeyRef');
+        add(stringAt(from, 'name'), `${whose} with envVar ${stringAt(variable, 'name')} referencing`);
+      }
+      for (const source of listAt(container, 'envFrom')) {
+        add(stringAt(objectAt(source, 'secretRef'), 'name'), `${whose} with envFrom referencing`);
+      }
+    }
+  }
+  return uses;
+}
+
+/** An account may say that its pods use no other secrets than those it lists. */
+function checkSecrets(store: Store, request: AdmissionRequest, pod: JsonObject): void {
+  const spec = objectAt(pod, 'spec');
+  const account = store.head(
+    'serviceaccounts',
+    `${request.target.namespace}/${stringAt(spec, 'serviceAccountName')}`,
+  )?.object;
+  if (account?.metadata.annotations?.[ENFORCE_MOUNTABLE] !== 'true') return;
+  const stored = account as unknown as JsonObject;
+  const name = account.metadata.name ?? '';
+  const namesIn = (holder: JsonObject, field: string): string[] =>
+    listAt(holder, field).map((reference) => stringAt(reference, 'name'));
+  const mountable = namesIn(stored, 'secrets');
+  for (const use of secretUses(spec)) {
+    if (mountable.includes(use.name)) continue;
+    throw refusal(
+      request,
+      `${use.where} secret.secretName="${use.name}" is not allowed because service account ${name} does not reference that secret`,
+    );
+  }
+  const pullable = namesIn(stored, 'imagePullSecrets');
+  namesIn(spec, 'imagePullSecrets').forEach((secret, index) => {
+    if (pullable.includes(secret)) return;
+    throw refusal(
+      request,
+      `imagePullSecrets[${index}].name="${secret}" is not allowed because service account ${name} does not reference that imagePullSecret`,
+    );
+  });
 }
 
 /** The pod's word counts more than its account's. */

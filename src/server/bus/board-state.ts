@@ -22,6 +22,7 @@ export class BoardState {
   private readonly clock: Clock;
   private readonly boards = new Map<string, Board>();
   private readonly listeners = new Set<(node: string) => void>();
+  private readonly readingListeners = new Set<(node: string) => void>();
   private begin = 0;
 
   constructor(options: { clock: Clock }) {
@@ -30,6 +31,10 @@ export class BoardState {
       of: (node) => {
         const readings = this.boards.get(node)?.readings;
         return readings && this.clock.monotonic() - readings.at <= STALE_AFTER_MS ? readings : undefined;
+      },
+      onReading: (listener) => {
+        this.readingListeners.add(listener);
+        return () => this.readingListeners.delete(listener);
       },
     };
     const state = this;
@@ -71,6 +76,7 @@ export class BoardState {
     board.readings = { ...measurements, at: this.clock.monotonic() };
     // A heartbeat proves more than a will that came before it (its connection was replaced by a new one).
     this.connected(node, board, true);
+    for (const listener of [...this.readingListeners]) listener(node);
   }
 
   /** Any other message. */

@@ -20,7 +20,13 @@ import {
   registrationPatch,
   statusAfterRegistration,
 } from './node-objects.ts';
-import { judgeReport, mergePodStatus, readyCondition, restoredReadiness } from './pod-status.ts';
+import {
+  judgeReport,
+  mergePodStatus,
+  readyCondition,
+  restoredReadiness,
+  withoutFuture,
+} from './pod-status.ts';
 
 /** kubelet's nodeStatusReportFrequency: heartbeat times on the Node are renewed this often when nothing else changes. */
 const STATUS_REFRESH_MS = 300_000;
@@ -236,9 +242,10 @@ export class Ingest implements Service {
       this.sequences.set(node, sequences);
     }
     sequences.set(uid, report.sequence);
-    const ready = readyCondition(report.status);
+    const status = withoutFuture(report.status, pod?.status, this.clock.now());
+    const ready = readyCondition(status);
     if (ready) this.said.set(uid, ready);
-    this.reports.set(uid, { node, report });
+    this.reports.set(uid, { node, report: { ...report, status } });
     this.queue.add(`pod:${uid}`);
   }
 

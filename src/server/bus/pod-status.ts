@@ -1,4 +1,5 @@
 import type { Node, Pod, PodCondition, PodStatus } from '../../api/types/core-v1.ts';
+import { timestamp } from '../../lib/clock.ts';
 import { sameJson } from '../../lib/equal.ts';
 
 const TERMINAL = new Set(['Succeeded', 'Failed']);
@@ -96,4 +97,23 @@ export function restoredReadiness(
     condition === current ? said : condition,
   );
   return { ...pod.status, conditions };
+}
+
+/**
+ * A board's clock may be ahead by years until it has been set. A condition that begins in the future would keep its pod
+ * from ever counting as available (minReadySeconds), so it begins when it is told: now, or when it was first told.
+ */
+export function withoutFuture(reported: PodStatus, existing: PodStatus | undefined, now: number): PodStatus {
+  const isFuture = ({ lastTransitionTime }: PodCondition): boolean =>
+    Date.parse(lastTransitionTime ?? '') > now;
+  if (!reported.conditions?.some(isFuture)) return reported;
+  const conditions = reported.conditions.map((condition) => {
+    if (!isFuture(condition)) return condition;
+    const before = existing?.conditions?.find(
+      ({ type, status }) => type === condition.type && status === condition.status,
+    );
+    const told = before && !isFuture(before) ? before.lastTransitionTime : undefined;
+    return { ...condition, lastTransitionTime: told ?? timestamp(now) };
+  });
+  return { ...reported, conditions };
 }

@@ -1,4 +1,5 @@
-import type { Container, EphemeralContainer, Pod } from '../../api/types/core-v1.ts';
+import { podReferences } from '../../api/pod-references.ts';
+import type { Pod } from '../../api/types/core-v1.ts';
 
 /** `configmaps/<ns>/<name>` or `secrets/<ns>/<name>`: a DesiredDigest's key. */
 export type ConfigKey = string;
@@ -16,41 +17,13 @@ export function splitConfigKey(key: ConfigKey): {
   return { kind: kind as 'configmaps' | 'secrets', namespace, name };
 }
 
-/** Every ConfigMap and Secret that the pod names, whether it exists or not (optional ones may come later). Sorted. */
+/** Every ConfigMap and Secret that the pod names. Sorted. */
 export function referencedConfigs(pod: Pod): ConfigKey[] {
+  if (!pod.spec) return [];
   const namespace = pod.metadata.namespace ?? '';
-  const found = new Set<ConfigKey>();
-  const configMap = (name: string | undefined): void => {
-    if (name) found.add(configKey('configmaps', namespace, name));
-  };
-  const secret = (name: string | undefined): void => {
-    if (name) found.add(configKey('secrets', namespace, name));
-  };
-
-  const { spec } = pod;
-  const containers: readonly (Container | EphemeralContainer)[] = [
-    ...(spec?.initContainers ?? []),
-    ...(spec?.containers ?? []),
-    ...(spec?.ephemeralContainers ?? []),
-  ];
-  for (const container of containers) {
-    for (const variable of container.env ?? []) {
-      configMap(variable.valueFrom?.configMapKeyRef?.name);
-      secret(variable.valueFrom?.secretKeyRef?.name);
-    }
-    for (const source of container.envFrom ?? []) {
-      configMap(source.configMapRef?.name);
-      secret(source.secretRef?.name);
-    }
-  }
-  for (const volume of spec?.volumes ?? []) {
-    configMap(volume.configMap?.name);
-    secret(volume.secret?.secretName);
-    for (const source of volume.projected?.sources ?? []) {
-      configMap(source.configMap?.name);
-      secret(source.secret?.name);
-    }
-  }
-  for (const { name } of spec?.imagePullSecrets ?? []) secret(name);
-  return [...found].sort();
+  const { configMaps, secrets } = podReferences(pod.spec);
+  return [
+    ...[...configMaps].map((name) => configKey('configmaps', namespace, name)),
+    ...[...secrets].map((name) => configKey('secrets', namespace, name)),
+  ].sort();
 }

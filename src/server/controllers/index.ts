@@ -11,6 +11,7 @@ import { namespaceController } from './namespace.ts';
 import { nodeIpamController } from './node-ipam.ts';
 import { podGcController } from './pod-gc.ts';
 import { replicaSetController, replicationController } from './replicaset/controller.ts';
+import { resourceQuotaController } from './resource-quota.ts';
 import { serviceAccountController } from './service-account.ts';
 import { statefulSetController } from './statefulset/controller.ts';
 
@@ -31,6 +32,7 @@ const CONTROLLERS: readonly ((context: ControllerContext) => Service)[] = [
   endpointsController,
   disruptionController,
   podGcController,
+  resourceQuotaController,
   (context) => new GarbageCollector(context),
 ];
 

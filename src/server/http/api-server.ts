@@ -252,7 +252,8 @@ export class ApiServer implements Service {
       const user = asking && this.authorized(request, asking.user, asking.open, info, url.query);
       leave = this.fairness.enter(user?.name ?? request.socket.remoteAddress ?? '');
       response.once('close', leave);
-      const context = makeContext(user ?? NOBODY, requestId, warnings, request, url.query);
+      const demandCreate = user && this.demandCreate(user, info, url.query);
+      const context = makeContext(user ?? NOBODY, requestId, warnings, request, url.query, demandCreate);
       if (info.kind === 'path') await this.paths.handle(method, info.path, user, answering);
       else await this.handleResource(info, context, answering, leave);
     } catch (error) {
@@ -303,6 +304,12 @@ export class ApiServer implements Service {
     const effective = this.access.effectiveUser(request, user);
     if (!open) this.access.authorize(effective, info, query);
     return effective;
+  }
+
+  /** What a write needs that makes an object where it finds none. */
+  private demandCreate(user: UserInfo, info: RequestInfo, query: URLSearchParams): (() => void) | undefined {
+    if (info.kind === 'path') return undefined;
+    return () => this.access.authorize(user, { ...info, verb: 'create' }, query);
   }
 
   private async handleResource(
@@ -388,7 +395,7 @@ export class ApiServer implements Service {
     const target = this.resources.resolve(info);
     if (!target) throw noSuchResource();
     const requestId = auditId(request) ?? this.options.random.uuid();
-    const context = makeContext(effective, requestId, [], request, query);
+    const context = makeContext(effective, requestId, [], request, query, undefined);
     const { subresource, name, namespace } = info;
     if (info.verb === 'watch') {
       const { acceptWatch } = await import('./websocket-watch.ts');
@@ -457,10 +464,12 @@ function makeContext(
   warnings: string[],
   request: IncomingMessage,
   query: URLSearchParams,
+  demandCreate: (() => void) | undefined,
 ): RequestContext {
   return {
     user,
     requestId,
+    ...(demandCreate === undefined ? {} : { demandCreate }),
     warn: (text) => {
       if (!warnings.includes(text)) warnings.push(text);
     },

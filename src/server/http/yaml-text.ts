@@ -22,9 +22,12 @@ export function parseYaml(text: string): ParsedJson {
   const [error] = document.errors;
   if (error) {
     const { line } = lines.linePos(error.pos[0]);
-    throw new JsonSyntaxError(
-      `error converting YAML to JSON: yaml: line ${line}: ${firstLine(error.message)}`,
-    );
+    const { text: fault, counts } = inGo(firstLine(error.message));
+    // Go's scanner counts lines from 1, its parser from 0, and the end is a line of its own. Neither speaks of the first.
+    const atEnd = error.pos[0] >= text.length && !text.endsWith('\n');
+    const number = counts === 'from 0' ? line - 1 + (atEnd ? 1 : 0) : line === 1 ? 0 : line;
+    const where = number === 0 ? '' : `line ${number}: `;
+    throw new JsonSyntaxError(`error converting YAML to JSON: yaml: ${where}${fault}`);
   }
   let value: unknown;
   try {
@@ -37,6 +40,23 @@ export function parseYaml(text: string): ParsedJson {
   const duplicates: string[] = [];
   if (document.contents) collectDuplicates(document.contents as Node, '', duplicates);
   return { value: parseJson(JSON.stringify(value ?? null)).value, duplicates };
+}
+
+/** What Go's parser, whose words clients know, says of the same fault. */
+const IN_GO: readonly (readonly [ours: RegExp, text: string, counts: 'from 0' | 'from 1'])[] = [
+  [/^Flow (sequence|map) .*must/, 'did not find expected node content', 'from 0'],
+  [/^Nested mappings are not allowed/, 'mapping values are not allowed in this context', 'from 1'],
+  [/^Missing closing/, 'found unexpected end of stream', 'from 1'],
+  [/^Tabs are not allowed/, 'found character that cannot start any token', 'from 1'],
+  [/^Plain value cannot start/, 'found character that cannot start any token', 'from 1'],
+  [/^All mapping items must start/, 'did not find expected key', 'from 0'],
+  [/^All sequence items must start/, "did not find expected '-' indicator", 'from 0'],
+  [/^Unexpected flow-(map|seq)-end token/, 'did not find expected node content', 'from 0'],
+];
+
+function inGo(message: string): { text: string; counts: 'from 0' | 'from 1' } {
+  const known = IN_GO.find(([ours]) => ours.test(message));
+  return known ? { text: known[1], counts: known[2] } : { text: message, counts: 'from 1' };
 }
 
 const firstLine = (message: string): string =>

@@ -1,3 +1,4 @@
+import { podReferences } from '../../api/pod-references.ts';
 import type { Pod, PodSpec } from '../../api/types/core-v1.ts';
 import { NODES_GROUP, nodeNameOf } from '../../wire/join.ts';
 import type { UserInfo } from '../registry/port.ts';
@@ -40,9 +41,9 @@ export class NodeAuthorizer implements Authorizer {
       case '/pods':
         return this.mayReadPods(node, attributes) ? allowed(node) : unrelated(node);
       case '/secrets':
-        return this.related(node, attributes, (spec) => secretsOf(spec).has(name));
+        return this.related(node, attributes, (spec) => podReferences(spec).secrets.has(name));
       case '/configmaps':
-        return this.related(node, attributes, (spec) => configMapsOf(spec).has(name));
+        return this.related(node, attributes, (spec) => podReferences(spec).configMaps.has(name));
       case '/persistentvolumeclaims':
         return this.related(node, attributes, (spec, pod) => claimsOf(spec, pod).has(name));
       case '/serviceaccounts':
@@ -91,39 +92,6 @@ const unrelated = (node: string): Decision => ({
   allowed: false,
   reason: `no relationship found between node '${node}' and this object`,
 });
-
-function containers(spec: PodSpec) {
-  return [...(spec.containers ?? []), ...(spec.initContainers ?? []), ...(spec.ephemeralContainers ?? [])];
-}
-
-export function secretsOf(spec: PodSpec): Set<string> {
-  const names = new Set<string>();
-  const add = (name: string | undefined): void => void (name && names.add(name));
-  for (const { name } of spec.imagePullSecrets ?? []) add(name);
-  for (const volume of spec.volumes ?? []) {
-    add(volume.secret?.secretName);
-    for (const source of volume.projected?.sources ?? []) add(source.secret?.name);
-  }
-  for (const container of containers(spec)) {
-    for (const source of container.envFrom ?? []) add(source.secretRef?.name);
-    for (const variable of container.env ?? []) add(variable.valueFrom?.secretKeyRef?.name);
-  }
-  return names;
-}
-
-export function configMapsOf(spec: PodSpec): Set<string> {
-  const names = new Set<string>();
-  const add = (name: string | undefined): void => void (name && names.add(name));
-  for (const volume of spec.volumes ?? []) {
-    add(volume.configMap?.name);
-    for (const source of volume.projected?.sources ?? []) add(source.configMap?.name);
-  }
-  for (const container of containers(spec)) {
-    for (const source of container.envFrom ?? []) add(source.configMapRef?.name);
-    for (const variable of container.env ?? []) add(variable.valueFrom?.configMapKeyRef?.name);
-  }
-  return names;
-}
 
 function claimsOf(spec: PodSpec, pod: Pod): Set<string> {
   const names = new Set<string>();

@@ -2,6 +2,8 @@
 
 import type { Catalogue } from '../../api/catalogue.ts';
 import { badRequest, invalid, StatusError } from '../../api/errors.ts';
+import { isReset } from '../../api/managed-fields/entries.ts';
+import { FieldsTable } from '../../api/managed-fields/fields-table.ts';
 import { type JsonObject, type KubeObject, objectKey } from '../../api/object.ts';
 import { groupResource } from '../../api/resource.ts';
 import type { Schemas } from '../../api/schema.ts';
@@ -16,12 +18,14 @@ import { notHonoured } from '../admission/not-honoured.ts';
 import { AdmissionChain, type AdmissionPlugin } from '../admission/port.ts';
 import type { Store } from '../store/port.ts';
 import { ServiceAllocator } from './allocation.ts';
+import { Applier } from './applying.ts';
 import { type DecodeAs, decodeBody, decodePatched } from './decoding.ts';
 import { Deleter } from './deletion.ts';
 import { EventLimits } from './event-limits.ts';
 import { checkIdentity, checkUid, notServed } from './identity-checks.ts';
-import { applyPatch } from './patching.ts';
-import { type Allocator, missing, type Projection, WritePipeline } from './pipeline.ts';
+import { type Endpoint, Ownership, ownersOf, withoutOwners } from './ownership.ts';
+import { applyPatch, patchesOwners } from './patching.ts';
+import { type Allocator, missing, type Projection, type Submission, WritePipeline } from './pipeline.ts';
 import type {
   DeleteRequest,
   ListResult,
@@ -38,7 +42,7 @@ import type { Reviews, TokenIssuer } from './ports.ts';
 import { projectionOf } from './projections.ts';
 import { Reader } from './reading.ts';
 import { answerReview, isReview } from './reviews.ts';
-import { type Served, ServedResources, type Strategies } from './served.ts';
+import { applyDefaults, type Served, ServedResources, type Strategies } from './served.ts';
 import { SubresourcePosts } from './subresource-posts.ts';
 import { Watcher } from './watching.ts';
 
@@ -63,6 +67,8 @@ export interface ApiRegistryOptions {
   serviceCidr: string;
   tokenIssuer?: TokenIssuer | undefined;
   reviews?: Reviews | undefined;
+  /** Where sets of owned fields are shared; the store's is best, which reads them from disk. */
+  fields?: FieldsTable | undefined;
   /** What `componentstatuses` shows. */
   components?: () => ComponentHealth[];
 }
@@ -75,6 +81,8 @@ export class ApiRegistry implements Registry, Service {
   private readonly clock: Clock;
   private readonly admission: AdmissionChain;
   private readonly pipeline: WritePipeline;
+  private readonly ownership: Ownership;
+  private readonly applier: Applier;
   private readonly deleter: Deleter;
   private readonly reader: Reader;
   private readonly watcher: Watcher;
@@ -96,6 +104,16 @@ export class ApiRegistry implements Registry, Service {
     this.services = new ServiceAllocator({ store, random, logger, serviceCidr: options.serviceCidr });
     const allocators = new Map<string, Allocator>([['services', this.services]]);
     this.pipeline = new WritePipeline({ store, admission: this.admission, allocators, clock, random });
+    this.ownership = new Ownership({
+      resources: this.served,
+      fields: options.fields ?? new FieldsTable(),
+    });
+    this.applier = new Applier({
+      catalogue,
+      pipeline: this.pipeline,
+      ownership: this.ownership,
+      clock,
+    });
     this.deleter = new Deleter({ store, admission: this.admission, allocators, clock });
     this.reader = new Reader(store);
     this.watcher = new Watcher({ store, clock });
@@ -189,7 +207,7 @@ export class ApiRegistry implements Registry, Service {
     }
     requireNamespace(target);
     applyDefaults(served, object);
-    return this.pipeline.create(context, target, served, object, options);
+    return this.createOwned(context, target, served, object, options);
   }
 
   async update(
@@ -201,7 +219,9 @@ export class ApiRegistry implements Registry, Service {
     const served = this.resource(target, context);
     const projection = this.projection(served, target);
     const { strategy } = served;
-    const submitted = decodeBody(this.catalogue, projection.as, body, options, context);
+    const endpoint: Endpoint = { served, projection, subresource: target.subresource };
+    const lean = this.withoutSameOwners(served, target, body);
+    const submitted = decodeBody(this.catalogue, projection.as, lean.body, options, context);
     checkIdentity(target, objectAt(submitted, 'metadata'), target.subresource !== undefined);
     if (isWhole(projection, served)) applyDefaults(served, submitted);
     let attempts = 0;
@@ -210,7 +230,7 @@ export class ApiRegistry implements Registry, Service {
       const fresh = decodeBody(
         this.catalogue,
         projection.as,
-        body,
+        lean.body,
         { ...options, fieldValidation: 'Ignore' },
         context,
       );
@@ -235,7 +255,7 @@ export class ApiRegistry implements Registry, Service {
             invalidValue('metadata.resourceVersion', 0, 'must be specified for an update'),
           ]);
         }
-        return object;
+        return this.submission(context, endpoint, object, lean.given);
       },
       options,
     );
@@ -243,8 +263,9 @@ export class ApiRegistry implements Registry, Service {
     if (!strategy.allowCreateOnUpdate || target.subresource !== undefined) throw missing(target);
     const metadata = objectAt(submitted, 'metadata');
     delete metadata.resourceVersion;
+    context.demandCreate?.();
     return {
-      object: await this.pipeline.create(context, target, served, submitted, options),
+      object: await this.createOwned(context, target, served, submitted, options),
       created: true,
     };
   }
@@ -257,19 +278,29 @@ export class ApiRegistry implements Registry, Service {
   ): Promise<WriteResult> {
     const served = this.resource(target, context);
     const projection = this.projection(served, target);
+    const endpoint: Endpoint = { served, projection, subresource: target.subresource };
+    if (patch.type === 'apply') {
+      const applied = await this.applier.apply(context, target, endpoint, patch, options);
+      if (!applied) throw missing(target);
+      return applied.created ? applied : this.answer(projection, applied);
+    }
+    const withOwners = target.subresource === undefined && patchesOwners(patch);
     const outcome = await this.pipeline.change(
       context,
       target,
       served,
       projection,
       (view) => {
-        const outcome = applyPatch(patch, view, projection.as.struct, target.info.custom);
+        const before = withOwners ? view : withoutOwners(view);
+        const outcome = applyPatch(patch, before, projection.as.struct, target.info.custom);
         // What the patch left alone is shared with the stored object.
         const patched = { ...outcome, metadata: { ...objectAt(outcome, 'metadata') } };
         checkIdentity(target, patched.metadata, true);
         const submitted = decodePatched(this.catalogue, projection.as, patched, options, context);
         if (isWhole(projection, served)) applyDefaults(served, submitted);
-        return submitted;
+        const given: unknown = patched.metadata.managedFields;
+        const reset = Array.isArray(given) && isReset(given) ? given : undefined;
+        return this.submission(context, endpoint, submitted, reset);
       },
       options,
     );
@@ -304,6 +335,53 @@ export class ApiRegistry implements Registry, Service {
     const outcomes = await Promise.allSettled(deletions);
     for (const outcome of outcomes) if (outcome.status === 'rejected') throw outcome.reason;
     return found;
+  }
+
+  private createOwned(
+    context: RequestContext,
+    target: Target,
+    served: Served,
+    object: JsonObject,
+    options: WriteOptions,
+  ): Promise<KubeObject> {
+    const main = { ...target, subresource: undefined };
+    const endpoint = { served, projection: this.projection(served, main), subresource: undefined };
+    const given = objectAt(object, 'metadata').managedFields as unknown[] | undefined;
+    const actor = { manager: context.fieldManager, now: this.clock.now() };
+    const owners = this.ownership.ofNew(endpoint, object, given, actor);
+    return this.pipeline.create(context, target, served, object, owners, options);
+  }
+
+  /** `reset`: the list with which the client wants to be rid of all owners, which decoding drops. */
+  private submission(
+    context: RequestContext,
+    endpoint: Endpoint,
+    object: JsonObject,
+    reset: readonly unknown[] | undefined,
+  ): Submission {
+    const given = reset ?? (objectAt(object, 'metadata').managedFields as unknown[] | undefined);
+    const actor = { manager: context.fieldManager, now: this.clock.now() };
+    return {
+      object,
+      owners: (old, next) =>
+        this.ownership.afterChange(endpoint, { old, next, submitted: object, given }, actor),
+    };
+  }
+
+  /** Whoever changes what was read sends its managedFields along; from inside the process the very same list. */
+  private withoutSameOwners(
+    served: Served,
+    target: Target,
+    body: unknown,
+  ): { body: unknown; given: readonly unknown[] | undefined } {
+    const given = (body as { metadata?: { managedFields?: unknown } } | null)?.metadata?.managedFields;
+    if (!Array.isArray(given)) return { body, given: undefined };
+    const head = this.store.head(served.bucket, objectKey(target.namespace, target.name ?? ''));
+    const same = head !== undefined && ownersOf(head.object as unknown as JsonObject) === given;
+    return {
+      body: same ? withoutOwners(body as JsonObject) : body,
+      given: isReset(given) ? given : undefined,
+    };
   }
 
   private answer(projection: Projection, outcome: WriteResult): WriteResult {
@@ -352,21 +430,6 @@ function itself(served: Served): DecodeAs {
 
 function isWhole(projection: Projection, served: Served): boolean {
   return projection.as.kind === served.info.kind;
-}
-
-/** The strategy's defaults are those of the stored version; a converted version gets them after conversion. */
-function applyDefaults(served: Served, object: JsonObject): void {
-  const { strategy, conversion } = served;
-  if (!strategy.applyDefaults) return;
-  if (!conversion) {
-    strategy.applyDefaults(object);
-    return;
-  }
-  const stored = conversion.toStorage(object);
-  strategy.applyDefaults(stored);
-  const back = conversion.fromStorage(stored as unknown as KubeObject) as unknown as JsonObject;
-  for (const key of Object.keys(object)) delete object[key];
-  Object.assign(object, back);
 }
 
 function requireNamespace(target: Target): void {

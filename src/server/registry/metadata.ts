@@ -30,7 +30,6 @@ export function carryOver(next: JsonObject, old: JsonObject): void {
     'deletionTimestamp',
     'deletionGracePeriodSeconds',
     'selfLink',
-    'managedFields',
   ]) {
     if (old[field] === undefined) delete next[field];
     else next[field] = old[field];

@@ -10,8 +10,16 @@ import type { Patch } from '../../client/port.ts';
 /** Deeper nesting is refused before anything recurses over the patch. */
 const DEEPEST_PATCH = 500;
 
+/** Server-side apply is something else: applying.ts. */
+export type PlainPatch = Exclude<Patch, { type: 'apply' }>;
+
 /** Throws StatusError: 400 for what is no patch, 413 for too large a one, 422 for one that does not fit. */
-export function applyPatch(patch: Patch, view: JsonObject, struct: StructNode, custom: boolean): JsonObject {
+export function applyPatch(
+  patch: PlainPatch,
+  view: JsonObject,
+  struct: StructNode,
+  custom: boolean,
+): JsonObject {
   switch (patch.type) {
     case 'json':
       return applyOperations(patch.operations, view);
@@ -20,19 +28,33 @@ export function applyPatch(patch: Patch, view: JsonObject, struct: StructNode, c
     case 'strategic':
       if (custom) throw unsupported();
       return strategic(view, mapOf(patch.body), struct);
-    case 'apply':
-      // Server-side apply needs managedFields for every writer; half of it would answer wrongly without a word.
-      throw unsupported(
-        'server-side apply (application/apply-patch+yaml) is not served yet; use client-side apply',
-      );
   }
 }
 
-function unsupported(why = 'the body of the request was in an unknown format'): StatusError {
+/** Does the patch speak of metadata.managedFields? Few do, and for the others the list need not be copied and read. */
+export function patchesOwners(patch: PlainPatch): boolean {
+  if (patch.type === 'json') {
+    return (
+      Array.isArray(patch.operations) &&
+      patch.operations.some((operation: { path?: unknown; from?: unknown } | null) =>
+        [operation?.path, operation?.from].some(reachesOwners),
+      )
+    );
+  }
+  const { metadata } = (patch.body ?? {}) as { metadata?: unknown };
+  return typeof metadata === 'object' && metadata !== null && 'managedFields' in metadata;
+}
+
+function reachesOwners(pointer: unknown): boolean {
+  if (typeof pointer !== 'string') return false;
+  return pointer === '' || pointer === '/metadata' || pointer.startsWith('/metadata/managedFields');
+}
+
+function unsupported(): StatusError {
   return new StatusError(
     'UnsupportedMediaType',
     415,
-    `${why} - accepted media types include: application/json-patch+json, application/merge-patch+json, application/strategic-merge-patch+json`,
+    'the body of the request was in an unknown format - accepted media types include: application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml',
   );
 }
 
@@ -72,7 +94,8 @@ function strategic(view: JsonObject, patch: JsonObject, struct: StructNode): Jso
   }
 }
 
-function mapOf(body: unknown): JsonObject {
+/** A patch that is a map, not too deep. Throws 400 otherwise. */
+export function mapOf(body: unknown): JsonObject {
   if (typeof body !== 'object' || body === null || Array.isArray(body)) {
     const got = Array.isArray(body) ? 'array' : body === null ? 'null' : typeof body;
     throw badRequest(

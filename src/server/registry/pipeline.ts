@@ -12,7 +12,8 @@ import {
   OBJECT_MODIFIED,
   StatusError,
 } from '../../api/errors.ts';
-import type { JsonObject, KubeObject } from '../../api/object.ts';
+import type { Owners } from '../../api/managed-fields/entries.ts';
+import type { Json, JsonObject, KubeObject } from '../../api/object.ts';
 import { objectKey } from '../../api/object.ts';
 import { jsonEqual } from '../../api/patch-json.ts';
 import { objectAt, stringAt, stringsAt } from '../../api/validation.ts';
@@ -23,6 +24,7 @@ import type { AdmissionChain, AdmissionRequest } from '../admission/port.ts';
 import { type Durability, RevisionConflict, type Store } from '../store/port.ts';
 import type { DecodeAs } from './decoding.ts';
 import { bear, carryOver, generateName, ordered, specChanged } from './metadata.ts';
+import { withoutNewTimes } from './ownership.ts';
 import type { RequestContext, Target, WriteOptions, WriteResult } from './port.ts';
 import { type Served, toVersion } from './served.ts';
 
@@ -41,6 +43,13 @@ export interface Projection {
   readonly durability?: (next: JsonObject, old: JsonObject) => Durability;
   /** The spec counts as unchanged whatever merge did (status writes keep the generation). */
   readonly keepsGeneration?: boolean;
+}
+
+/** What a change asks for, and who owns what after it. */
+export interface Submission {
+  readonly object: JsonObject;
+  /** `next` is the projection's merge of `object` into `old`, before the server adds to it. */
+  owners(old: JsonObject, next: JsonObject): Owners | undefined;
 }
 
 /** Takes what is scarce (addresses, ports) for an object before it is validated; `undo` when the write fails. */
@@ -78,12 +87,15 @@ export class WritePipeline {
     this.random = options.random;
   }
 
-  /** `object` is decoded, in the served version, private to this call; `applyDefaults` has run. */
+  /**
+   * `object` is decoded, in the served version, private to this call; `applyDefaults` has run. `owners` own its fields.
+   */
   async create(
     context: RequestContext,
     target: Target,
     served: Served,
     object: JsonObject,
+    owners: Owners | undefined,
     options: WriteOptions,
   ): Promise<KubeObject> {
     const { strategy, info } = served;
@@ -100,6 +112,7 @@ export class WritePipeline {
       throw badRequest('resourceVersion should not be set on objects to be created');
     }
     bear(metadata, { now, random: this.random });
+    setOwners(metadata, owners);
     if (strategy.hasGeneration) metadata.generation = 1;
     else delete metadata.generation;
     const base = stringAt(metadata, 'generateName');
@@ -177,7 +190,7 @@ export class WritePipeline {
     target: Target,
     served: Served,
     projection: Projection,
-    produce: (view: JsonObject) => JsonObject,
+    produce: (view: JsonObject, stored: JsonObject) => Submission,
     options: WriteOptions,
   ): Promise<WriteResult | undefined> {
     const name = target.name ?? '';
@@ -185,13 +198,14 @@ export class WritePipeline {
     for (let attempt = 1; ; attempt += 1) {
       const head = this.store.head(served.bucket, key);
       if (!head) return undefined;
-      const submitted = produce(projection.view(head.object));
-      const metadata = objectAt(submitted, 'metadata');
+      const stored = head.object as unknown as JsonObject;
+      const submission = produce(projection.view(head.object), stored);
+      const metadata = objectAt(submission.object, 'metadata');
       const lock = stringAt(metadata, 'resourceVersion');
       if (lock !== '' && lock !== head.object.metadata.resourceVersion) {
         throw conflict(served.info, name, OBJECT_MODIFIED);
       }
-      const outcome = await this.attempt(context, target, served, projection, head, submitted, options);
+      const outcome = await this.attempt(context, target, served, projection, head, submission, options);
       if (outcome) return outcome;
       if (attempt >= WRITE_ATTEMPTS) throw conflict(served.info, name, OBJECT_MODIFIED);
     }
@@ -204,17 +218,19 @@ export class WritePipeline {
     served: Served,
     projection: Projection,
     head: { object: KubeObject; revision: number },
-    submitted: JsonObject,
+    submission: Submission,
     options: WriteOptions,
   ): Promise<WriteResult | undefined> {
     const { strategy, info } = served;
     const old = head.object as unknown as JsonObject;
     const oldMetadata = objectAt(old, 'metadata');
     const now = this.clock.now();
-    const wrong = projection.validate?.(submitted) ?? [];
+    const wrong = projection.validate?.(submission.object) ?? [];
     if (wrong.length > 0) throw invalid(groupKind(projection.as), target.name ?? '', wrong);
-    const next = projection.merge(old, submitted, now);
+    const next = projection.merge(old, submission.object, now);
     const metadata = objectAt(next, 'metadata');
+    // Before the server has its say: what it sets itself nobody owns.
+    setOwners(metadata, submission.owners(old, next));
     const request = this.request('UPDATE', context, target, served, next, old, options);
     const admitting = this.admission.admit(request);
     if (admitting) await admitting;
@@ -275,13 +291,14 @@ export class WritePipeline {
     served: Served,
     projection: Projection,
     head: { object: KubeObject; revision: number },
-    next: JsonObject,
+    written: JsonObject,
     options: WriteOptions,
   ): Promise<KubeObject | undefined> {
     const key = objectKey(head.object.metadata.namespace, head.object.metadata.name ?? '');
+    const old = head.object as unknown as JsonObject;
+    const next = withoutNewTimes(written, old);
     const object = next as unknown as KubeObject;
     const gone = isFinished(served.bucket, next);
-    const old = head.object as unknown as JsonObject;
     if (options.dryRun) return object;
     // A change that changes nothing is no write, unless what it would confirm is not yet published.
     if (!gone && jsonEqual(next, old)) {
@@ -334,6 +351,12 @@ export class WritePipeline {
     if (old && strategy.hasGeneration && generation === objectAt(old, 'metadata').generation) return;
     for (const text of strategy.warnings?.(object, old) ?? []) context.warn(text);
   }
+}
+
+function setOwners(metadata: JsonObject, owners: Owners | undefined): void {
+  if (owners === undefined) delete metadata.managedFields;
+  // Shared with other objects and versions; nobody changes what is stored.
+  else metadata.managedFields = owners as unknown as Json;
 }
 
 /** Being deleted, and nothing holds it any more: finalizers are gone and the grace period is over. */

@@ -18,6 +18,11 @@ export interface RequestContext {
   warn(text: string): void;
   /** Adds an annotation to the request's audit event; absent where nobody keeps an audit log. */
   annotate?(key: string, value: string): void;
+  /**
+   * Throws Forbidden unless the user may also create what the request is about: a PUT or an apply that finds nothing
+   * creates. Absent inside the process.
+   */
+  demandCreate?(): void;
   readonly requestId: string;
   /** Who a changed field is attributed to: the fieldManager parameter, else the first part of User-Agent. */
   readonly fieldManager: string;

@@ -9,7 +9,7 @@ import type { LabelSelector } from '../../api/types/meta-v1.ts';
 import { checkNonNegative, listAt, numberAt, objectAt } from '../../api/validation.ts';
 import type { DecodeAs } from './decoding.ts';
 import type { Projection } from './pipeline.ts';
-import { type Served, toVersion } from './served.ts';
+import { type Served, statusIsApart, toVersion } from './served.ts';
 import { stampConditions, validateDecisions } from './strategies/groups/certificate-requests.ts';
 import { validateEphemeralUpdate, validateResize } from './strategies/pod-update.ts';
 
@@ -76,7 +76,6 @@ function toStorage(served: Served, submitted: JsonObject): JsonObject {
 }
 
 function whole(served: Served): Projection {
-  const { strategy } = served;
   return {
     as: asItself(served),
     view: viewOf(served),
@@ -84,10 +83,7 @@ function whole(served: Served): Projection {
       const next = toStorage(served, submitted);
       next.metadata = { ...objectAt(next, 'metadata') };
       // Where there is a status subresource, the main resource cannot change the status.
-      if (
-        served.stored.subresources.some(({ name }) => name === 'status') ||
-        strategy.prepareForStatusUpdate
-      ) {
+      if (statusIsApart(served)) {
         if (old.status === undefined) delete next.status;
         else next.status = old.status;
       }

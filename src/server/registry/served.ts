@@ -1,6 +1,6 @@
 // Everything the pipeline needs to know of one served resource, put together once and found by its catalogue entry.
 import type { Catalogue, ResourceInfo } from '../../api/catalogue.ts';
-import type { KubeObject } from '../../api/object.ts';
+import type { JsonObject, KubeObject } from '../../api/object.ts';
 import { apiVersionOf, groupResource } from '../../api/resource.ts';
 import type { Schemas, StructNode } from '../../api/schema.ts';
 import { type Conversion, conversionOf } from './conversion.ts';
@@ -70,4 +70,26 @@ export class ServedResources {
 /** The stored object in the version that was asked for. */
 export function toVersion(served: Served, object: KubeObject): KubeObject {
   return served.conversion ? served.conversion.fromStorage(object) : object;
+}
+
+/** Has the status an endpoint of its own, so that the object's own endpoint does not write it? */
+export function statusIsApart({ stored, strategy }: Served): boolean {
+  return (
+    stored.subresources.some(({ name }) => name === 'status') || strategy.prepareForStatusUpdate !== undefined
+  );
+}
+
+/** The strategy's defaults are those of the stored version; a converted version gets them after conversion. */
+export function applyDefaults(served: Served, object: JsonObject): void {
+  const { strategy, conversion } = served;
+  if (!strategy.applyDefaults) return;
+  if (!conversion) {
+    strategy.applyDefaults(object);
+    return;
+  }
+  const stored = conversion.toStorage(object);
+  strategy.applyDefaults(stored);
+  const back = conversion.fromStorage(stored as unknown as KubeObject) as unknown as JsonObject;
+  for (const key of Object.keys(object)) delete object[key];
+  Object.assign(object, back);
 }

@@ -69,6 +69,7 @@ export class ObjectStore implements Store {
   private readonly logger: Logger;
   private readonly limits: StoreLimits;
   private readonly freeze: boolean;
+  private readonly onLoad: ((object: KubeObject) => void) | undefined;
   private readonly texts: JsonCache;
 
   private readonly buckets = new Map<Bucket, BucketState>();
@@ -98,12 +99,15 @@ export class ObjectStore implements Store {
     limits?: Partial<StoreLimits>;
     /** Freezes every object that goes in (tests): who changes a stored object gets a TypeError. */
     freeze?: boolean;
+    /** Sees every object that comes from disk before anybody else does, and may replace its parts by equal ones. */
+    onLoad?: (object: KubeObject) => void;
   }) {
     this.engine = options.engine;
     this.clock = options.clock;
     this.logger = options.logger;
     this.limits = { ...DEFAULT_LIMITS, ...options.limits };
     this.freeze = options.freeze ?? false;
+    this.onLoad = options.onLoad;
     this.texts = new JsonCache({ maxCharacters: this.limits.jsonCharacters });
     this.staging = this.newStaging(0);
   }
@@ -204,6 +208,7 @@ export class ObjectStore implements Store {
 
   private load(row: StoredRow): void {
     const object = JSON.parse(row.json) as KubeObject;
+    this.onLoad?.(object);
     if (this.freeze) deepFreeze(object);
     this.bucket(row.bucket).entries.set(row.key, { object, revision: row.revision, persistent: true });
   }

@@ -49,7 +49,7 @@ class Server {
       catalogue,
       schemas: new Schemas(schemaFacts),
       strategies: createStrategies(),
-      admission: admissionPlugins({ store, random }),
+      admission: admissionPlugins({ store, random, clock }),
       clock,
       random,
       logger,

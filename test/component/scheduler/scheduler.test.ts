@@ -2,6 +2,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { conflict } from '../../../src/api/errors.ts';
 import { NODES, PODS, PRIORITY_CLASSES } from '../../../src/api/kinds.ts';
 import type { Pod } from '../../../src/api/types/core-v1.ts';
+import { ImageArchitectures } from '../../../src/scheduler/image-hints.ts';
 import { Scheduler } from '../../../src/scheduler/scheduler.ts';
 import { APIS, ControlPlane } from '../../support/control-plane.ts';
 
@@ -16,7 +17,10 @@ describe.each(APIS)('on the %s API', (api) => {
     plane.client.intercept(({ subresource, name }) => {
       if (subresource === 'binding') attempts.push(name);
     });
-    await plane.start((context) => new Scheduler({ ...context, readings: { of: () => undefined } }));
+    await plane.start(
+      (context) =>
+        new Scheduler({ ...context, readings: { of: () => undefined }, images: new ImageArchitectures() }),
+    );
   });
   afterEach(() => plane.stop());
 

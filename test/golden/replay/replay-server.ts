@@ -1,4 +1,5 @@
 import { loadBootstrapObjects } from '../../../src/api/facts.ts';
+import type { Logger } from '../../../src/lib/logger.ts';
 import { ControlPlane } from '../../../src/server/control-plane.ts';
 import { AgentStreams } from '../../../src/server/http/streams/agent-streams.ts';
 import { PodStreams } from '../../../src/server/http/streams/pod-streams.ts';
@@ -20,13 +21,14 @@ export class ReplayServer {
     this.clock = clock;
   }
 
-  static async start(): Promise<ReplayServer> {
+  static async start(logger?: Logger): Promise<ReplayServer> {
     const clock = new VirtualClock();
     const random = new SeededRandom(1);
     const bus = new SimulatedBus(new SimulatedBroker({ clock, random }), { clientId: 'server' });
     const planes: ControlPlane[] = [];
     const starting = ApiFixture.start({
       clock,
+      ...(logger ? { logger } : {}),
       serviceCidr: '10.0.0.0/16',
       backend: async (parts) => {
         const plane = await controlPlane(parts, bus);
@@ -45,6 +47,11 @@ export class ReplayServer {
     });
     const api = await drive(clock, starting);
     return new ReplayServer(api, clock);
+  }
+
+  /** The outcome of work that may have to wait for the virtual clock. */
+  drive<T>(work: Promise<T>): Promise<T> {
+    return drive(this.clock, work);
   }
 
   async stop(): Promise<void> {

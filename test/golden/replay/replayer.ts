@@ -29,12 +29,19 @@ export class Replayer {
     this.clock = clock;
   }
 
-  async replay(recording: Recording): Promise<Outcome[]> {
+  /** `beside` runs before a reading or deleting exchange and after any other: while what it is about is there. */
+  async replay(
+    recording: Recording,
+    beside?: (exchange: Exchange, answers: readonly unknown[]) => Promise<void>,
+  ): Promise<Outcome[]> {
     const outcomes: Outcome[] = [];
     const answers: unknown[] = [];
     for (const [index, exchange] of recording.exchanges.entries()) {
+      const first = exchange.request.method === 'GET' || exchange.request.method === 'DELETE';
+      if (first) await beside?.(exchange, answers);
       const answer = await this.perform(exchange, answers);
       answers.push({ status: answer.status, headers: answer.headers, body: answer.body });
+      if (!first) await beside?.(exchange, answers);
       // Making and removing the scenario's namespace is not what it is about.
       if (exchange.role) continue;
       const { method, path } = exchange.request;

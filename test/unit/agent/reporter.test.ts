@@ -130,13 +130,28 @@ describe('status reporter', () => {
     await bus.start();
     await clock.advance(1);
     reporter.podGone(pod('a'), { phase: 'Succeeded' });
-    await clock.advance(1);
+    await clock.advance(50);
     expect(last()).toMatchObject({ gone: true });
     expect(reporter.lastStatus('a')).toBeDefined();
     acknowledge(last());
     await clock.advance(1);
     expect(reporter.lastStatus('a')).toBeUndefined();
     expect(journal.take('status').size).toBe(0);
+  });
+
+  it('says that pods are gone when the journal is on the disk, not before', async () => {
+    await bus.start();
+    await clock.advance(1);
+    const syncsWhenHeard: number[] = [];
+    const server = broker.bus({ clientId: 'other' });
+    server.subscribe(filters.allPodStatuses(), () => syncsWhenHeard.push(journal.syncs));
+    await server.start();
+    await clock.advance(1);
+    reporter.podGone(pod('a'), { phase: 'Succeeded' });
+    reporter.podGone(pod('b'), { phase: 'Succeeded' });
+    await clock.advance(50);
+    // One fsync for both.
+    expect(syncsWhenHeard).toEqual([1, 1]);
   });
 
   it('knows after a restart how its pods stood, and forgets those that went meanwhile', async () => {

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import type { Node, Pod, PodCondition } from '../../../src/api/types/core-v1.ts';
-import { restoredReadiness } from '../../../src/server/bus/pod-status.ts';
+import { restoredReadiness, withoutFuture } from '../../../src/server/bus/pod-status.ts';
 
 const said: PodCondition = { type: 'Ready', status: 'True', lastTransitionTime: '2026-01-01T00:00:00Z' };
 const podThatIs = (ready: string, phase: 'Running' | 'Failed' = 'Running'): Pod => ({
@@ -37,5 +37,25 @@ describe('readiness that the node monitor took from a pod', () => {
     expect(restoredReadiness(podThatIs('True'), said, nodeThatIs('True'))).toBeUndefined();
     expect(restoredReadiness(podThatIs('False'), undefined, nodeThatIs('True'))).toBeUndefined();
     expect(restoredReadiness(podThatIs('False', 'Failed'), said, nodeThatIs('True'))).toBeUndefined();
+  });
+});
+
+describe('conditions from a board whose clock is ahead', () => {
+  const now = Date.parse('2026-01-01T12:00:00Z');
+  const ahead: PodCondition = { type: 'Ready', status: 'True', lastTransitionTime: '2027-06-01T00:00:00Z' };
+
+  it('begin when they are told', () => {
+    const told = withoutFuture({ conditions: [ahead] }, undefined, now);
+    expect(told.conditions?.[0]?.lastTransitionTime).toBe('2026-01-01T12:00:00Z');
+  });
+
+  it('keep that beginning when they are told again', () => {
+    const first = { conditions: [{ ...ahead, lastTransitionTime: '2026-01-01T11:00:00Z' }] };
+    expect(withoutFuture({ conditions: [ahead] }, first, now)).toEqual(first);
+  });
+
+  it('are left alone when they lie in the past', () => {
+    const status = { conditions: [said] };
+    expect(withoutFuture(status, undefined, now)).toBe(status);
   });
 });

@@ -28,6 +28,7 @@ describe('resolveServerConfig', () => {
       tlsSans: [],
       mqttListenPort: 8883,
       mqttUrl: undefined,
+      schedulerMeasured: 'full',
       disableAgent: false,
       nodeName: hostname().toLowerCase(),
       nodeIp: undefined,

@@ -4,88 +4,27 @@ import type { Node, Pod } from '../../../src/api/types/core-v1.ts';
 import { type Decision, decide, nodesToFind } from '../../../src/scheduler/decide.ts';
 import { podInfo } from '../../../src/scheduler/pod-info.ts';
 import { preempt } from '../../../src/scheduler/preemption.ts';
-import { DEFAULT_FILTERS, DEFAULT_SCORES } from '../../../src/scheduler/profile.ts';
 import { Snapshot } from '../../../src/scheduler/snapshot.ts';
+import {
+  cluster,
+  node,
+  type PodSpec,
+  Pods,
+  PROFILE,
+  readingsOf,
+  schedule as scheduleWith,
+  situation,
+} from '../../support/scheduling.ts';
 
-function node(
-  name: string,
-  overrides: {
-    spec?: Node['spec'];
-    labels?: Record<string, string>;
-    allocatable?: Record<string, string>;
-  } = {},
-): Node {
-  return {
-    apiVersion: 'v1',
-    kind: 'Node',
-    metadata: { name, labels: { 'kubernetes.io/hostname': name, ...overrides.labels } },
-    ...(overrides.spec ? { spec: overrides.spec } : {}),
-    status: {
-      allocatable: {
-        cpu: '2',
-        memory: '1Gi',
-        pods: '3',
-        'ephemeral-storage': '10Gi',
-        ...overrides.allocatable,
-      },
-    },
-  };
-}
+const pods = new Pods();
+const pod = (spec: PodSpec & { requests?: Record<string, string> } = {}, owner?: string): Pod =>
+  pods.make(spec, owner === undefined ? {} : { owner });
 
-let uids = 0;
-function pod(
-  spec: Partial<NonNullable<Pod['spec']>> & { requests?: Record<string, string> } = {},
-  owner?: string,
-): Pod {
-  uids += 1;
-  const { requests, ...rest } = spec;
-  return {
-    apiVersion: 'v1',
-    kind: 'Pod',
-    metadata: {
-      name: `p${uids}`,
-      namespace: 'default',
-      uid: `uid-${uids}`,
-      ...(owner
-        ? {
-            ownerReferences: [
-              { apiVersion: 'apps/v1', kind: 'ReplicaSet', name: owner, uid: owner, controller: true },
-            ],
-          }
-        : {}),
-    },
-    spec: { containers: [{ name: 'main', ...(requests ? { resources: { requests } } : {}) }], ...rest },
-  };
-}
-
-function cluster(nodes: Node[], pods: Pod[] = []): Snapshot {
-  const snapshot = new Snapshot();
-  for (const one of nodes) snapshot.setNode(one);
-  for (const one of pods) snapshot.setPod(one);
-  return snapshot;
-}
-
-function schedule(
+const schedule = (
   one: Pod,
   snapshot: Snapshot,
   readings: Record<string, Partial<BoardMeasurements>> = {},
-): Decision {
-  const full = (name: string): BoardMeasurements & { at: number } => ({
-    cpu: 0,
-    load: 0,
-    memTotal: 2 ** 30,
-    memAvailable: 2 ** 30,
-    diskTotal: 0,
-    diskAvailable: 0,
-    at: 0,
-    ...readings[name],
-  });
-  return decide(
-    podInfo(one),
-    { snapshot, readings: { of: (name) => (readings[name] ? full(name) : undefined) }, now: 0 },
-    { filters: DEFAULT_FILTERS, scores: DEFAULT_SCORES, random: () => 0.99 },
-  );
-}
+): Decision => scheduleWith(one, snapshot, { readings: readingsOf(readings) });
 
 describe('why a pod fits nowhere', () => {
   it('is worded as by kube-scheduler, reasons counted and sorted', () => {
@@ -97,7 +36,7 @@ describe('why a pod fits nowhere', () => {
     const decision = schedule(pod({ requests: { cpu: '1' } }), snapshot);
     expect(decision.node).toBeUndefined();
     expect(decision.message).toBe(
-      '0/3 nodes are available: 1 Insufficient cpu, 2 node(s) had untolerated taint {dedicated: db}.',
+      '0/3 nodes are available: 1 Insufficient cpu, 2 node(s) had untolerated taint(s).',
     );
     expect(decision.refusedBy).toEqual(['NodeResourcesFit', 'TaintToleration']);
   });
@@ -118,7 +57,7 @@ describe('why a pod fits nowhere', () => {
   const ports = (hostPort: number, hostIP?: string) => ({
     containers: [{ name: 'main', ports: [{ containerPort: 80, hostPort, ...(hostIP ? { hostIP } : {}) }] }],
   });
-  it.each<[string, Partial<NonNullable<Pod['spec']>>, Node, Pod[], string]>([
+  it.each<[string, PodSpec, Node, Pod[], string]>([
     ['cordoned', {}, node('a', { spec: { unschedulable: true } }), [], 'node(s) were unschedulable'],
     ['full', {}, node('a'), [1, 2, 3].map(() => pod({ nodeName: 'a' })), 'Too many pods'],
     [
@@ -140,7 +79,7 @@ describe('why a pod fits nowhere', () => {
       {},
       node('a', { spec: { taints: [{ key: 'node.kubernetes.io/unreachable', effect: 'NoExecute' }] } }),
       [],
-      'node(s) had untolerated taint {node.kubernetes.io/unreachable: }',
+      'node(s) had untolerated taint(s)',
     ],
   ])('%s', (_name, spec, one, pods, reason) => {
     expect(schedule(pod(spec), cluster([one], pods)).message).toBe(`0/1 nodes are available: 1 ${reason}.`);
@@ -221,7 +160,7 @@ describe('what fits', () => {
     const held = pod({ nodeName: 'a', requests: { cpu: '2' } });
     const snapshot = cluster([node('a')], [held]);
     expect(schedule(pod({ requests: { cpu: '1' } }), snapshot).node).toBeUndefined();
-    snapshot.setPod({ ...held, status: { phase: 'Succeeded' } });
+    snapshot.setPod({ ...held, status: { phase: 'Succeeded' } }, 0);
     expect(schedule(pod({ requests: { cpu: '1' } }), snapshot).node).toBe('a');
   });
 });
@@ -294,13 +233,12 @@ describe('the best node', () => {
 
 describe('preemption', () => {
   const run = (one: Pod, snapshot: Snapshot, guarded: string[] = []) => {
-    const situation = { snapshot, readings: { of: () => undefined }, now: 0 };
     const info = podInfo(one);
-    const { resolvable } = decide(info, situation, { filters: DEFAULT_FILTERS, scores: [], random: () => 0 });
-    const result = preempt(info, situation, {
-      filters: DEFAULT_FILTERS,
+    const { resolvable } = decide(info, situation(snapshot), { ...PROFILE, scores: [], random: () => 0 });
+    const result = preempt(info, situation(snapshot), {
+      filters: PROFILE.filters,
       resolvable,
-      isProtected: ({ uid }) => guarded.includes(uid),
+      protectedOf: (pods) => new Set(pods.filter(({ uid }) => guarded.includes(uid))),
     });
     return { node: result.node, victims: result.victims.map(({ uid }) => uid), message: result.message };
   };

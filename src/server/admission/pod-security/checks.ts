@@ -133,8 +133,7 @@ function capabilitiesBaseline(pod: PodUnderCheck): Violation | undefined {
 function capabilitiesRestricted(pod: PodUnderCheck): Violation | undefined {
   const keeping = containersOf(pod)
     .filter(
-      (container) =>
-        !stringsAt(objectAt(securityOf(container), 'capabilities'), 'drop').includes('ALL'),
+      (container) => !stringsAt(objectAt(securityOf(container), 'capabilities'), 'drop').includes('ALL'),
     )
     .map(nameOf);
   const { containers, names } = added(pod, ['NET_BIND_SERVICE']);
@@ -274,7 +273,10 @@ const SECCOMP_CONTAINER = 'container.seccomp.security.alpha.kubernetes.io/';
 /** Before there was a field for it. */
 function seccompAnnotations(pod: PodUnderCheck): Violation | undefined {
   const annotations = objectAt(pod.metadata, 'annotations');
-  const keys = [SECCOMP_POD, ...containersOf(pod).map((container) => `${SECCOMP_CONTAINER}${nameOf(container)}`)];
+  const keys = [
+    SECCOMP_POD,
+    ...containersOf(pod).map((container) => `${SECCOMP_CONTAINER}${nameOf(container)}`),
+  ];
   const bad = sorted(
     keys
       .filter((key) => {

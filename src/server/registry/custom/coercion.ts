@@ -112,11 +112,11 @@ export function isSettled(value: Json, schema: Structural, isResource: boolean, 
     if (property.default !== undefined && !Object.hasOwn(value, key)) return false;
   }
   for (const key of Object.keys(value)) {
-    const implicit = isResource && IMPLICIT.includes(key);
+    if (isResource && IMPLICIT.includes(key)) continue;
     const known = schema.properties?.get(key) ?? schema.additional;
     if (known === true) continue;
     if (!known) {
-      if (implicit || schema.preserves || !pruning) continue;
+      if (schema.preserves || !pruning) continue;
       return false;
     }
     const given = value[key] as Json;
