@@ -3,6 +3,8 @@ import { parseApiVersion, type ResourceRef } from './resource.ts';
 /** One resource type as discovery describes it. Built-in ones come from data/resources.json, others from CRDs. */
 export interface ResourceInfo extends ResourceRef {
   readonly kind: string;
+  /** Absent: the kind and `List`. */
+  readonly listKind?: string;
   readonly singular: string;
   readonly namespaced: boolean;
   readonly verbs: readonly string[];

@@ -166,9 +166,12 @@ function decodeItem(node: SchemaNode, value: unknown, state: State): Json {
       return '';
     case 'integer':
     case 'number':
+    case 'int-or-string':
       return 0;
     case 'boolean':
       return false;
+    case 'quantity':
+      return '0';
     case 'struct':
       return decodeStruct(node, undefined, state);
     default:

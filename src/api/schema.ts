@@ -57,6 +57,8 @@ export interface StructNode {
   readonly fields: ReadonlyMap<string, FieldNode>;
   /** Fields that have to be written even if they were not given: required ones and Go's non-pointer structs. */
   readonly always: readonly FieldNode[];
+  /** Fields that are not named hold any JSON (x-kubernetes-preserve-unknown-fields); absent: there are no others. */
+  readonly open?: boolean;
 }
 
 export interface FieldNode {

@@ -1,5 +1,6 @@
+import { diskFull, tooHot } from '../api/board-limits.ts';
 import type { BoardReadings } from '../client/boards.ts';
-import { diskFull, freeMemory, tooHot } from './plugins/measured.ts';
+import { freeMemory } from './plugins/measured.ts';
 import type { NodeInfo, Snapshot } from './snapshot.ts';
 
 const MIB = 1024 * 1024;
@@ -29,7 +30,7 @@ export class BoardRelief {
     if (!node || !reading) return false;
     const before = this.last.get(name);
     const free = freeMemory(node, reading, now);
-    const danger = tooHot(node, reading) || diskFull(reading);
+    const danger = tooHot(reading, node.annotations) || diskFull(reading);
     const better = !before || free - before.free >= NOTABLE || (before.danger && !danger);
     // What is lost again counts from there.
     this.last.set(name, { free: better ? free : Math.min(free, before?.free ?? free), danger });

@@ -211,6 +211,7 @@ export class Scheduler implements Service {
     this.queue.delete(uid);
     this.assumed.delete(uid);
     this.nominated.delete(uid);
+    this.volumes.abandon(uid);
   }
 
   private wake(): void {

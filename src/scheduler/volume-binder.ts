@@ -31,8 +31,9 @@ export class VolumeBinder implements VolumeObjects {
   private readonly classes: Informer<StorageClass>;
   private readonly csiNodes: Informer<CSINode>;
   private readonly promised = new Map<string, string>();
-  /** Bindings that wait for their claims; called at each change of one. */
-  private readonly waiting = new Set<() => void>();
+  /** Bindings that wait for their claims, by the pod's uid; called at each change of one. */
+  private readonly waiting = new Map<string, () => void>();
+  private readonly abandoned = new Set<string>();
   private detach: (() => void)[] = [];
   private stopped = false;
 
@@ -56,7 +57,7 @@ export class VolumeBinder implements VolumeObjects {
   start(changed: () => void): void {
     this.stopped = false;
     const notify = (): void => {
-      for (const look of [...this.waiting]) look();
+      for (const look of [...this.waiting.values()]) look();
       changed();
     };
     const handlers = { onAdd: notify, onUpdate: notify, onDelete: notify };
@@ -73,7 +74,15 @@ export class VolumeBinder implements VolumeObjects {
     this.stopped = true;
     for (const detach of this.detach) detach();
     this.detach = [];
-    for (const look of [...this.waiting]) look();
+    for (const look of [...this.waiting.values()]) look();
+  }
+
+  /** The pod is gone: nobody waits for its claims any more. */
+  abandon(uid: string): void {
+    const look = this.waiting.get(uid);
+    if (!look) return;
+    this.abandoned.add(uid);
+    look();
   }
 
   claim(namespace: string, name: string): PersistentVolumeClaim | undefined {
@@ -151,7 +160,8 @@ export class VolumeBinder implements VolumeObjects {
     ];
     return new Promise((resolve, reject) => {
       const end = (error?: Error): void => {
-        this.waiting.delete(look);
+        this.waiting.delete(info.uid);
+        this.abandoned.delete(info.uid);
         timer.cancel();
         if (error) reject(error);
         else resolve();
@@ -159,6 +169,10 @@ export class VolumeBinder implements VolumeObjects {
       const look = (): void => {
         if (this.stopped) {
           end(new StatusError('ServiceUnavailable', 503, 'the scheduler is stopping'));
+          return;
+        }
+        if (this.abandoned.has(info.uid)) {
+          end(new StatusError('NotFound', 404, `pods "${info.pod.metadata.name}" not found`));
           return;
         }
         for (const { claim, provisioned } of claims) {
@@ -186,7 +200,7 @@ export class VolumeBinder implements VolumeObjects {
           ),
         ),
       );
-      this.waiting.add(look);
+      this.waiting.set(info.uid, look);
       look();
     });
   }

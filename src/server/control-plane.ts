@@ -7,6 +7,7 @@ import type { Schemas } from '../api/schema.ts';
 import { EventWriter } from '../client/events.ts';
 import { InformerSet } from '../client/informer.ts';
 import type { Client } from '../client/port.ts';
+import { BoardConditions } from '../health/board-conditions.ts';
 import { NodeMonitor } from '../health/node-monitor.ts';
 import type { Clock } from '../lib/clock.ts';
 import type { Logger } from '../lib/logger.ts';
@@ -181,6 +182,7 @@ export class ControlPlane implements Service {
       ...createControllers({ ...shared, catalogue, clusterCidr, ca: options.ca }),
       this.scheduler,
       new NodeMonitor({ ...shared, liveness: this.boards.liveness }),
+      new BoardConditions({ ...shared, readings: this.boards.readings }),
       this.desiredPublisher,
       this.servicesPublisher,
       this.ingest,

@@ -205,7 +205,7 @@ async function compose(
     tables: { columns, descriptions: columnDescriptions, cells: tableCells(registry.served) },
     openApi: {
       loadSchemas: async () => (await loadSchemaFacts()).schemas as never,
-      custom: { schema: () => undefined },
+      custom: { schema: (info) => registry.customs.of(info)?.openApi() },
     },
     files: new DirectoryFiles(DASHBOARD),
     boards: () => boardsOf(plane.informers, plane.boards, clock),

@@ -24,7 +24,6 @@ export const IMAGES = {
  */
 export class Machine {
   readonly engine: FakeRuntime;
-  readonly completions: { uid: string; container: string }[] = [];
   /** Probes in its containers fail. */
   probesFail = false;
   /** How often events get lost. */

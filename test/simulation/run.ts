@@ -9,7 +9,7 @@ const MINUTE = 60_000;
 const DEADLINE_MS = 40 * MINUTE;
 const LOOK_EVERY_MS = 5000;
 /** Right once is not yet right. */
-const STABLE_MS = 2 * MINUTE;
+const STABLE_MS = MINUTE;
 
 /** A quiet cluster of this size has less than a hundred. */
 const MOST_TIMERS = 250;
@@ -57,10 +57,10 @@ export async function runSeed({ seed, facts, only, keepTrace }: RunOptions): Pro
       ...(only === undefined ? {} : { only }),
     });
     // A few live long enough for evictions, with less to do in each minute.
-    const long = style.chance(0.15);
+    const long = style.chance(0.08);
     workload.start(long ? 12_000 : style.pick([1500, 3000, 6000]));
     faults.start(long ? 30_000 : style.pick([2500, 6000, 15_000]));
-    const lasts = long ? 20 * MINUTE : 2.5 * MINUTE + style.number() * 4 * MINUTE;
+    const lasts = long ? 15 * MINUTE : 2 * MINUTE + style.number() * 3 * MINUTE;
     for (let spent = 0; spent < lasts && violations.length === 0; spent += 1000) await clock.advance(1000);
 
     if (violations.length === 0) {

@@ -26,7 +26,6 @@ interface Owned {
   readonly type: ResourceType<KubeObject>;
   readonly namespace: string | undefined;
   readonly name: string;
-  created: boolean;
   /** Of the newest acknowledged write. */
   acknowledged: { write: number; revision: number } | undefined;
   /** `asked` as soon as a deletion was sent: it may have happened. */
@@ -444,7 +443,6 @@ export class Workload {
       type: type as ResourceType<never>,
       namespace,
       name,
-      created: false,
       acknowledged: undefined,
       deletion: 'none',
     };
@@ -457,7 +455,6 @@ export class Workload {
     const stored = await this.attempt(`create ${groupResource(type)} ${name}`, () =>
       client.create(type, namespace, { metadata, ...content } as never),
     );
-    owned.created = true;
     owned.acknowledged = { write, revision: Number(stored.metadata.resourceVersion) };
   }
 
@@ -475,7 +472,6 @@ export class Workload {
       () => client.patch(owned.type, owned.namespace, owned.name, { type, body: stamped }),
     );
     if ((owned.acknowledged?.write ?? 0) < write) {
-      owned.created = true;
       owned.acknowledged = { write, revision: Number(stored.metadata.resourceVersion) };
     }
   }

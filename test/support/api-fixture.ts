@@ -145,7 +145,7 @@ export class ApiFixture {
       upgrades: [],
       checks: [],
       tables: { columns: await loadTableColumns(), descriptions, cells: tableCells(registry.served) },
-      openApi: { loadSchemas: async () => schemaFile.schemas as never, custom: { schema: () => undefined } },
+      openApi: { loadSchemas: async () => schemaFile.schemas as never, custom: { schema: (info) => registry.customs.of(info)?.openApi() } },
       boards: () => ({}),
       revision: () => store.revision,
       serialise: (object) => store.json(object as KubeObject),

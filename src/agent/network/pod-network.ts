@@ -11,6 +11,7 @@ import type { ForwardRules } from './forward.ts';
 import { claimHostPorts, hostPortsOf } from './host-ports.ts';
 import { Ipam } from './ipam.ts';
 import { BRIDGE, LIST_LINKS, LIST_PORTS, type Link, parseLinks, vethName } from './links.ts';
+import { applyOverlay, OVERLAY, OVERLAY_OVERHEAD, planOverlay, readOverlay } from './overlay.ts';
 import { LIST_ROUTES, parseRoutes, planRoutes } from './routes.ts';
 import type { NetTable } from './table.ts';
 
@@ -49,7 +50,9 @@ export class LinuxPodNetwork implements PodNetwork {
   private ready = false;
   private running = false;
   private waiters: (() => void)[] = [];
-  private offLinkSeen = '';
+  /** False until it is known that there is none. */
+  private overlaid = true;
+  private overlayFailure = '';
   private verifyTimer: Timer | undefined;
   private retryTimer: Timer | undefined;
 
@@ -152,6 +155,7 @@ export class LinuxPodNetwork implements PodNetwork {
     for (const port of ports) await this.tolerate({ file: 'ip', args: ['link', 'del', port.name] });
     await this.tolerate({ file: 'ip', args: ['-4', 'route', 'flush', 'proto', String(ROUTE_PROTOCOL)] });
     await this.tolerate({ file: 'ip', args: ['link', 'del', BRIDGE] });
+    await this.tolerate({ file: 'ip', args: ['link', 'del', OVERLAY] });
     await this.forward.cleanup();
     await this.table.remove();
     this.attached.clear();
@@ -295,7 +299,12 @@ export class LinuxPodNetwork implements PodNetwork {
     const ipam = this.ipam as Ipam;
     const links = parseLinks(await this.commands.run(LIST_LINKS));
     const routes = await this.commands.run(LIST_ROUTES);
-    this.mtu = this.uplinkMtu(links);
+    const known = { nodes: this.nodes, nodeName: this.nodeName, links, present: parseRoutes(routes) };
+    const { offLink } = planRoutes(known);
+    const uplinkMtu = this.uplinkMtu(links);
+    const overlay = offLink.length > 0 && (await this.raiseOverlay(offLink, uplinkMtu - OVERLAY_OVERHEAD));
+    // A packet of a pod may leave by either way.
+    this.mtu = overlay ? uplinkMtu - OVERLAY_OVERHEAD : uplinkMtu;
     const serviceCidr = this.cluster?.serviceCidr;
     const bridge = planBridge(
       links.find((link) => link.name === BRIDGE),
@@ -307,12 +316,7 @@ export class LinuxPodNetwork implements PodNetwork {
         ...(serviceCidr ? { serviceCidr } : {}),
       },
     );
-    const plan = planRoutes({
-      nodes: this.nodes,
-      nodeName: this.nodeName,
-      links,
-      present: parseRoutes(routes),
-    });
+    const plan = planRoutes({ ...known, overlay });
     const batch = [...bridge.batch, ...plan.batch];
     if (batch.length > 0) await this.commands.run(ipBatch(batch));
     for (const [path, value] of bridge.sysctls) await this.commands.write(path, value);
@@ -320,7 +324,36 @@ export class LinuxPodNetwork implements PodNetwork {
       await this.commands.write(`/proc/sys/net/ipv4/conf/${device}/route_localnet`, '1');
     }
     await this.forward.ensure(this.cluster?.clusterCidr);
-    this.reportOffLink(plan.offLink);
+    if (offLink.length === 0 && this.overlaid) {
+      await applyOverlay(this.commands, planOverlay(await readOverlay(this.commands), undefined));
+      this.overlaid = false;
+    }
+  }
+
+  /** False where it cannot be had: the pods of this board get their network all the same. */
+  private async raiseOverlay(nodes: readonly SharedNode[], mtu: number): Promise<boolean> {
+    const local = this.nodes.find((node) => node.name === this.nodeName)?.internalIP ?? '';
+    const gateway = (this.ipam as Ipam).gateway;
+    try {
+      const present = await readOverlay(this.commands);
+      this.overlaid = true;
+      await applyOverlay(this.commands, planOverlay(present, { local, gateway, mtu, nodes }));
+      // A board that sees us on its own segment sends plainly what we send through the tunnel.
+      await this.commands.write(`/proc/sys/net/ipv4/conf/${OVERLAY}/rp_filter`, '2');
+      this.overlayFailure = '';
+      return true;
+    } catch (error) {
+      const failure = String(error);
+      if (failure !== this.overlayFailure) {
+        const names = nodes.map((node) => `${node.name} (${node.internalIP})`).join(', ');
+        this.logger.error(
+          { nodes: names, error: failure },
+          'no VXLAN: pods of boards behind a router cannot be reached from here',
+        );
+      }
+      this.overlayFailure = failure;
+      return false;
+    }
   }
 
   /** The MTU of the device that has the node's own address, for the pods' packets leave by it. */
@@ -328,17 +361,6 @@ export class LinuxPodNetwork implements PodNetwork {
     const own = this.nodes.find((node) => node.name === this.nodeName)?.internalIP;
     const uplink = links.find((link) => link.addresses.some((entry) => entry.address === own));
     return uplink && uplink.name !== 'lo' ? uplink.mtu : DEFAULT_MTU;
-  }
-
-  private reportOffLink(nodes: readonly SharedNode[]): void {
-    const names = nodes.map((node) => `${node.name} (${node.internalIP})`).join(', ');
-    if (names !== '' && names !== this.offLinkSeen) {
-      this.logger.warn(
-        { nodes: names },
-        'not on a network segment of this board: pods there cannot be reached from here',
-      );
-    }
-    this.offLinkSeen = names;
   }
 
   /** For what may be gone already. */

@@ -3,6 +3,7 @@ import { ROUTE_PROTOCOL } from './bridge.ts';
 import type { NetCommand } from './commands.ts';
 import { contains, isIPv4, parsePrefix } from './ipv4.ts';
 import { BRIDGE, type Link } from './links.ts';
+import { gatewayOf, OVERLAY } from './overlay.ts';
 
 export interface PodRoute {
   cidr: string;
@@ -14,7 +15,7 @@ export interface RoutePlan {
   batch: string[];
   /** Devices that carry pod traffic to other boards. */
   devices: string[];
-  /** Boards that are not on a segment of ours: their pods cannot be reached by a plain route. */
+  /** Boards that are not on a segment of ours: their pods are reached over the overlay, if there is one. */
   offLink: SharedNode[];
 }
 
@@ -42,14 +43,21 @@ export function planRoutes(options: {
   nodeName: string;
   links: readonly Link[];
   present: readonly PodRoute[];
+  /** Is there an overlay device for the boards behind a router? */
+  overlay?: boolean;
 }): RoutePlan {
   const wanted = new Map<string, PodRoute>();
   const offLink: SharedNode[] = [];
   for (const node of options.nodes) {
     if (node.name === options.nodeName || !node.podCIDR || !isIPv4(node.internalIP)) continue;
     const device = deviceTowards(node.internalIP, options.links);
-    if (device === undefined) offLink.push(node);
-    else wanted.set(node.podCIDR, { cidr: node.podCIDR, via: node.internalIP, device });
+    if (device === undefined) {
+      offLink.push(node);
+      if (options.overlay) {
+        const via = gatewayOf(node.podCIDR);
+        wanted.set(node.podCIDR, { cidr: node.podCIDR, via, device: OVERLAY });
+      }
+    } else wanted.set(node.podCIDR, { cidr: node.podCIDR, via: node.internalIP, device });
   }
   const present = new Map(options.present.map((route) => [route.cidr, route]));
   const batch: string[] = [];
@@ -60,7 +68,8 @@ export function planRoutes(options: {
   for (const route of wanted.values()) {
     const old = present.get(route.cidr);
     if (old?.via === route.via && old.device === route.device) continue;
-    batch.push(`route replace ${route.cidr} via ${route.via} dev ${route.device} proto ${ROUTE_PROTOCOL}`);
+    const hop = `via ${route.via} dev ${route.device}${route.device === OVERLAY ? ' onlink' : ''}`;
+    batch.push(`route replace ${route.cidr} ${hop} proto ${ROUTE_PROTOCOL}`);
   }
   return { batch, devices: [...new Set([...wanted.values()].map((route) => route.device))].sort(), offLink };
 }
@@ -69,7 +78,7 @@ export function planRoutes(options: {
 function deviceTowards(address: string, links: readonly Link[]): string | undefined {
   let best: { device: string; length: number } | undefined;
   for (const link of links) {
-    if (link.name === BRIDGE || link.name === 'lo' || !link.up) continue;
+    if (link.name === BRIDGE || link.name === OVERLAY || link.name === 'lo' || !link.up) continue;
     for (const own of link.addresses) {
       if (own.address === address || own.length === 32) continue;
       if (!contains(parsePrefix(`${own.address}/${own.length}`), address)) continue;

@@ -4,7 +4,7 @@ import type { Json, JsonObject } from '../object.ts';
 import { jsonEqual } from '../patch-json.ts';
 import { checkConfig, writtenErrors } from './check-config.ts';
 import { UNOWNED_FIELDS, UNOWNED_METADATA } from './compare.ts';
-import { type Owner, type Owners, ownerKey, sameOwners, sortOwners, withFields } from './entries.ts';
+import { isSameOwner, type Owner, type Owners, sameOwners, sortOwners, withFields } from './entries.ts';
 import { difference, type FieldSet, fieldSet, intersection, isEmpty, paths, union } from './field-set.ts';
 import { fieldsOf } from './fields-of.ts';
 import { allowedByLastApplied, renewLastApplied } from './last-applied.ts';
@@ -110,8 +110,7 @@ function applyTo(
     fieldsV1: type.writable(fieldsOf(type.node, config)),
     ...(type.subresource === undefined ? {} : { subresource: type.subresource }),
   };
-  const key = ownerKey(self);
-  const last = owners.find((owner) => ownerKey(owner) === key);
+  const last = owners.find((owner) => isSameOwner(owner, self));
   const others = owners.filter((owner) => owner !== last);
   const merged = mergeObjects(type.node, live, config);
   const object = last ? prune(type, merged, last, [...others, self]) : merged;

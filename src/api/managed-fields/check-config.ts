@@ -43,7 +43,7 @@ function visit(node: SchemaNode, value: Json | undefined, path: string, errors: 
 
 function visitMap(node: SchemaNode, map: JsonObject, path: string, errors: string[]): void {
   for (const name of Object.keys(map)) {
-    if (node.kind === 'struct' && !isNamed(node, name)) {
+    if (node.kind === 'struct' && !node.open && !isNamed(node, name)) {
       errors.push(`${path}.${name}: field not declared in schema`);
       return;
     }

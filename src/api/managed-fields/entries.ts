@@ -23,8 +23,20 @@ const MOST_UPDATERS = 10;
 const OLD_UPDATES = 'ancient-changes';
 const DEEPEST_SET = 200;
 
-/** Whose entry it is, as text. An applier has one whatever version it applies. The text orders conflicts. */
-export function ownerKey(owner: Pick<Owner, 'manager' | 'operation' | 'apiVersion' | 'subresource'>): string {
+type Identity = Pick<Owner, 'manager' | 'operation' | 'apiVersion' | 'subresource'>;
+
+/** One entry's? An applier has one whatever version it applies; an updater has one for each. */
+export function isSameOwner(left: Identity, right: Identity): boolean {
+  return (
+    left.manager === right.manager &&
+    left.operation === right.operation &&
+    (left.operation === 'Apply' || left.apiVersion === right.apiVersion) &&
+    (left.subresource ?? '') === (right.subresource ?? '')
+  );
+}
+
+/** Whose entry it is, as text; entries and conflicts are ordered by it. */
+export function ownerKey(owner: Identity): string {
   const { manager, operation, apiVersion, subresource } = owner;
   return JSON.stringify({
     manager,
@@ -96,10 +108,10 @@ export function sameOwners(
   if (left === right) return true;
   if ((left?.length ?? 0) !== (right?.length ?? 0)) return false;
   if (butForTimes) {
-    // Entries of one time are ordered by name: without their times the order says nothing.
-    const theirs = new Map((right ?? []).map((owner) => [ownerKey(owner), owner]));
-    return (left ?? []).every((owner) => {
-      const other = theirs.get(ownerKey(owner));
+    // Times order the entries: without them the order says nothing.
+    return (left ?? []).every((owner, index) => {
+      const there = right?.[index] as Owner;
+      const other = isSameOwner(owner, there) ? there : right?.find((one) => isSameOwner(one, owner));
       return other !== undefined && sameOwner(owner, other);
     });
   }
@@ -111,11 +123,7 @@ export function sameOwners(
 
 function sameOwner(left: Owner, right: Owner): boolean {
   return (
-    left.manager === right.manager &&
-    left.operation === right.operation &&
-    left.apiVersion === right.apiVersion &&
-    (left.subresource ?? '') === (right.subresource ?? '') &&
-    equal(left.fieldsV1, right.fieldsV1)
+    isSameOwner(left, right) && left.apiVersion === right.apiVersion && equal(left.fieldsV1, right.fieldsV1)
   );
 }
 

@@ -20,7 +20,7 @@ export function itemElementOrWhy(list: ListNode, item: Json | undefined): string
   if (typeof item !== 'object' || Array.isArray(item)) {
     return { why: 'associative list with keys may not have non-map elements' };
   }
-  const keys = [...list.mapKeys].sort(byText);
+  const keys = list.mapKeys.length > 1 ? [...list.mapKeys].sort(byText) : list.mapKeys;
   let text = '';
   for (const key of keys) {
     const value = keyOf(list, item, key);
@@ -52,7 +52,9 @@ function setElement(item: Json | undefined): string | { why: string } {
 
 /** JSON as Go writes it: what HTML gives a meaning to is escaped. */
 function json(value: Json): string {
-  return JSON.stringify(sortedKeys(value)).replaceAll(
+  const text = JSON.stringify(sortedKeys(value));
+  if (!/[<>&\u2028\u2029]/.test(text)) return text;
+  return text.replaceAll(
     /[<>&\u2028\u2029]/g,
     (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`,
   );

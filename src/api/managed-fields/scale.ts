@@ -5,8 +5,11 @@ import { difference, fieldSet, has, isEmpty } from './field-set.ts';
 export const SCALE_VERSION = 'autoscaling/v1';
 const IN_SCALE = ['f:spec', 'f:replicas'];
 
-/** The path of the number of replicas in a version of the scaled object; undefined when the version is not known. */
-export type ReplicasPath = (apiVersion: string) => readonly string[] | undefined;
+/**
+ * The path of the number of replicas in a version of the scaled object; undefined when the version is not known, null
+ * when it has no scale.
+ */
+export type ReplicasPath = (apiVersion: string) => readonly string[] | null | undefined;
 
 /** The owners of the replicas, as owners of a Scale. */
 export function ownersOfScale(owners: Owners, replicas: ReplicasPath): Owners {
@@ -31,8 +34,8 @@ export function ownersAfterScale(
   const result = new Map<string, Owner>();
   for (const owner of owners) {
     const path = replicas(owner.apiVersion);
-    if (!path) continue;
-    if (!has(owner.fieldsV1, path)) {
+    if (path === undefined) continue;
+    if (path === null || !has(owner.fieldsV1, path)) {
       result.set(ownerKey(owner), owner);
     } else if (scaled.delete(scaleKey(owner))) {
       result.set(ownerKey(owner), owner);

@@ -1,8 +1,8 @@
 // Ownership after a write that was no apply: who writes a field owns it, who else owned it loses it.
 import type { JsonObject } from '../object.ts';
 import { type Comparison, compareObjects, isSame } from './compare.ts';
-import { capUpdaters, type Owner, type Owners, ownerKey, sortOwners, withFields } from './entries.ts';
-import { difference, isEmpty, union } from './field-set.ts';
+import { capUpdaters, isSameOwner, type Owner, type Owners, sortOwners, withFields } from './entries.ts';
+import { difference, equal, type FieldSet, isEmpty, union } from './field-set.ts';
 import type { ObjectType } from './object-type.ts';
 
 export interface Writer {
@@ -22,25 +22,25 @@ export function ownersAfterUpdate(
   const comparison = compareWritable(type, before, after);
   if (isSame(comparison)) return owners;
   const versions = new Comparisons(type, before, after, comparison);
-  const kept = new Map<string, Owner>();
+  const self = updater(type, writer);
+  const kept: Owner[] = [];
   for (const owner of owners) {
     const seen = versions.in(owner.apiVersion);
     if (!seen) continue;
-    const fields = difference(difference(owner.fieldsV1, seen.changed), seen.removed);
-    kept.set(ownerKey(owner), withFields(owner, fields));
+    const rest = difference(difference(owner.fieldsV1, seen.changed), seen.removed);
+    const isSelf = isSameOwner(owner, self) && !isEmpty(comparison.changed);
+    if (isSelf) kept.push({ ...self, fieldsV1: grown(owner.fieldsV1, rest, comparison.changed) });
+    else if (!isEmpty(rest)) kept.push(withFields(owner, rest));
   }
-  const { changed } = comparison;
-  if (!isEmpty(changed)) {
-    const self = updater(type, writer);
-    const key = ownerKey(self);
-    const previous = kept.get(key);
-    const before = owners.find((owner) => ownerKey(owner) === key)?.fieldsV1;
-    const fields = previous ? union(previous.fieldsV1, changed) : changed;
-    // Who writes the same fields again and again keeps the same set, not a copy of it each time.
-    const same = before && isEmpty(difference(fields, before)) && isEmpty(difference(before, fields));
-    kept.set(key, { ...self, fieldsV1: same ? before : fields });
-  }
-  return sortOwners(capUpdaters([...kept.values()].filter(({ fieldsV1 }) => !isEmpty(fieldsV1))));
+  const isNew = !kept.some((owner) => isSameOwner(owner, self));
+  if (isNew && !isEmpty(comparison.changed)) kept.push({ ...self, fieldsV1: comparison.changed });
+  return sortOwners(capUpdaters(kept));
+}
+
+/** Who writes the same fields again and again keeps the same set, not a copy of it each time. */
+function grown(before: FieldSet, rest: FieldSet, changed: FieldSet): FieldSet {
+  const after = union(rest, changed);
+  return equal(before, after) ? before : after;
 }
 
 function updater(type: ObjectType, { manager, time }: Writer): Owner {

@@ -1,65 +1,25 @@
 // What boards measure of themselves. docs/scheduling.md states the formulas; change both.
 import type { BoardMeasurements } from '../../api/board.ts';
-import { milliUnits, parseQuantity, wholeUnits } from '../../api/quantity.ts';
+import { DISK_FLOOR_SHARE, diskFull, memoryFloor, tooHot } from '../../api/board-limits.ts';
 import type { PodInfo } from '../pod-info.ts';
 import type { NodeInfo } from '../snapshot.ts';
 import { type FilterPlugin, HIGHEST_SCORE, never, notNow, type ScorePlugin } from './plugin.ts';
 
-const MIB = 1024 * 1024;
-
 /** Degrees Celsius from which on a board counts as smaller, and where nothing of it is left: a Raspberry Pi throttles. */
 const WARM = 65;
 const HOT = 80;
-/** No pod is placed on a board this hot: the firmware of a Raspberry Pi stops it here. */
-export const TOO_HOT = 85;
 /** What is left of a board's CPU while it throttles or lacks voltage. */
 const THROTTLED = 0.25;
-
-/** Memory that stays free: above kubelet's eviction threshold (100 MiB) by what pods commonly exceed their estimate. */
-const MEMORY_FLOOR = 128 * MIB;
-const MEMORY_FLOOR_SHARE = 0.025;
-/** kubelet reports DiskPressure below a tenth; an image and its layer have to fit above. */
-const DISK_FLOOR_SHARE = 0.1;
-const DISK_FLOOR = 256 * MIB;
 /** Share of the disk from which on a board counts for less. */
 const DISK_TIGHT = 0.2;
-
-/** Annotations of a Node that tune it: bytes of memory that stay free, and degrees Celsius (`90`). */
-export const MEMORY_FLOOR_ANNOTATION = 'copepod.io/memory-floor';
-export const TOO_HOT_ANNOTATION = 'copepod.io/too-hot';
 
 type Reading = BoardMeasurements & { readonly at: number };
 
 /** Bytes that a pod would find on the board above what stays free; recent placements are taken off. */
 export function freeMemory(node: NodeInfo, reading: Reading, now: number): number {
-  return reading.memAvailable - node.settling.memory(now, reading.at) - memoryFloor(node, reading);
-}
-
-export function memoryFloor({ annotations }: NodeInfo, { memTotal }: Reading): number {
-  const tuned = quantity(annotations[MEMORY_FLOOR_ANNOTATION], wholeUnits);
-  return tuned ?? MEMORY_FLOOR + MEMORY_FLOOR_SHARE * memTotal;
-}
-
-export function tooHot({ annotations }: NodeInfo, { temperature }: Reading): boolean {
-  if (temperature === undefined) return false;
-  const limit = quantity(annotations[TOO_HOT_ANNOTATION], (parsed) => milliUnits(parsed) / 1000) ?? TOO_HOT;
-  return temperature >= limit;
-}
-
-export function diskFull({ diskTotal, diskAvailable }: Reading): boolean {
-  // A disk that is tiny altogether is judged by its share alone.
-  const spare = Math.min(DISK_FLOOR, diskTotal * 0.02);
-  return diskTotal > 0 && diskAvailable < diskTotal * DISK_FLOOR_SHARE + spare;
-}
-
-function quantity(text: string | undefined, read: (parsed: ReturnType<typeof parseQuantity>) => number) {
-  if (text === undefined) return undefined;
-  try {
-    return read(parseQuantity(text));
-  } catch {
-    // A user's typing error must not stop the scheduler; the default holds.
-    return undefined;
-  }
+  return (
+    reading.memAvailable - node.settling.memory(now, reading.at) - memoryFloor(reading, node.annotations)
+  );
 }
 
 /** Keeps pods off boards that are about to run out of memory or disk, or to switch themselves off. */
@@ -82,7 +42,7 @@ export const measuredDanger: FilterPlugin = {
     return (node) => {
       const reading = readings.of(node.name);
       if (!reading) return undefined;
-      if (tooHot(node, reading)) return hot;
+      if (tooHot(reading, node.annotations)) return hot;
       if (byDisk && diskFull(reading)) return disk;
       if (byMemory && reading.memTotal > 0 && freeMemory(node, reading, now) < info.expectedMemory)
         return memory;
@@ -110,7 +70,7 @@ export const measuredLoad: ScorePlugin = {
 function measured(info: PodInfo, node: NodeInfo, reading: Reading, now: number): number {
   const { settling } = node;
   const cpu = node.allocatable.cpu * (1 - reading.cpu) * coolness(reading);
-  const memory = reading.memAvailable - memoryFloor(node, reading);
+  const memory = reading.memAvailable - memoryFloor(reading, node.annotations);
   const share = Math.max(
     filled(settling.cpu(now, reading.at) + info.nonZeroCpu, cpu),
     reading.memTotal > 0 ? filled(settling.memory(now, reading.at) + info.expectedMemory, memory) : 0,

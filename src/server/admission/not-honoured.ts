@@ -8,7 +8,6 @@ import type { AdmissionPlugin } from './port.ts';
 
 const GROUP = 'admissionregistration.k8s.io';
 const WEBHOOKS = 'admission webhooks are not called';
-const POLICIES = 'admission policies are not evaluated';
 
 export function notHonoured(options: { store: Store; catalogue: Catalogue }): AdmissionPlugin {
   return {
@@ -34,17 +33,16 @@ function ignoredBecause(
       const rules = listAt(object, 'webhooks').flatMap((webhook) => listAt(webhook, 'rules'));
       return rules.some((rule) => concerns(catalogue, rule)) ? WEBHOOKS : undefined;
     }
-    case `mutatingadmissionpolicies.${GROUP}`:
-    case `validatingadmissionpolicies.${GROUP}`:
-      return policyConcerns(catalogue, object) ? POLICIES : undefined;
-    case `mutatingadmissionpolicybindings.${GROUP}`:
-    case `validatingadmissionpolicybindings.${GROUP}`: {
-      const policies = bucket.replace('policybindings', 'policies');
-      const policy = store.head(policies, stringAt(objectAt(object, 'spec'), 'policyName'))?.object;
-      return policy && policyConcerns(catalogue, policy as unknown as JsonObject) ? POLICIES : undefined;
+    case 'customresourcedefinitions.apiextensions.k8s.io': {
+      const spec = objectAt(object, 'spec');
+      if (objectAt(spec, 'conversion').strategy !== 'Webhook') return undefined;
+      const others = listAt(spec, 'versions').filter(
+        ({ served, storage }) => served === true && storage !== true,
+      );
+      return others.length === 0
+        ? undefined
+        : `conversion webhooks are not called: ${others.map(({ name }) => name).join(', ')} is not served`;
     }
-    case 'customresourcedefinitions.apiextensions.k8s.io':
-      return 'custom resources are not served';
     case 'apiservices.apiregistration.k8s.io': {
       const service = asObject(objectAt(object, 'spec').service);
       if (!service) return undefined;
@@ -54,11 +52,6 @@ function ignoredBecause(
     default:
       return undefined;
   }
-}
-
-function policyConcerns(catalogue: Catalogue, policy: JsonObject): boolean {
-  const constraints = objectAt(objectAt(policy, 'spec'), 'matchConstraints');
-  return listAt(constraints, 'resourceRules').some((rule) => concerns(catalogue, rule));
 }
 
 /** Whether a rule names anything that is served. */

@@ -68,11 +68,23 @@ export interface ApiServerOptions {
   clock: Clock;
   random: Random;
   logger: Logger;
-  limits?: { total?: number; perClient?: number } | undefined;
+  limits?: ServerLimits | undefined;
+}
+
+export interface ServerLimits {
+  /** Requests in work. */
+  total?: number;
+  /** Of one user. */
+  perClient?: number;
+  /** The longest that a TLS handshake, and then a request's head, may take. */
+  headMs?: number;
+  /** The longest that a client may take nothing of an answer that waits for it. */
+  stallMs?: number;
 }
 
 const KUBERNETES_VERSION = 'v1.36.0';
-const HEADERS_TIMEOUT_MS = 20_000;
+const HEAD_TIMEOUT_MS = 20_000;
+const STALL_MS = 60_000;
 const REQUEST_TIMEOUT_MS = 60_000;
 const KEEP_ALIVE_MS = 120_000;
 const DRAIN_MS = 10_000;
@@ -163,6 +175,7 @@ export class ApiServer implements Service {
   /** Rejects with the system's error (EADDRINUSE, EACCES) when it cannot listen. */
   async start(): Promise<void> {
     const { identity, listen, logger } = this.options;
+    const headMs = this.options.limits?.headMs ?? HEAD_TIMEOUT_MS;
     const server = createServer(
       {
         key: identity.serving.key,
@@ -173,7 +186,9 @@ export class ApiServer implements Service {
         rejectUnauthorized: false,
         minVersion: 'TLSv1.2',
         ALPNProtocols: ['http/1.1'],
-        headersTimeout: HEADERS_TIMEOUT_MS,
+        handshakeTimeout: headMs,
+        headersTimeout: headMs,
+        connectionsCheckingInterval: headMs / 2,
         requestTimeout: REQUEST_TIMEOUT_MS,
         keepAliveTimeout: KEEP_ALIVE_MS,
         noDelay: true,
@@ -259,7 +274,10 @@ export class ApiServer implements Service {
     } catch (error) {
       await this.answerError(error, answering, info);
     } finally {
-      leave?.();
+      // Until the client has taken its answer, that answer takes memory, and the request its place.
+      const waits = response.writableEnded && !response.closed;
+      if (waits) response.setTimeout(this.options.limits?.stallMs ?? STALL_MS, () => response.destroy());
+      else leave?.();
       this.metrics.count(
         info?.kind === 'resource' ? info.verb : method.toLowerCase(),
         info?.kind === 'resource' ? this.knownResource(info) : '',

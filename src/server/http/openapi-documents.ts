@@ -57,6 +57,12 @@ const PATCHES = [
   'application/strategic-merge-patch+json',
   'application/apply-patch+yaml',
 ];
+const CUSTOM_PATCHES = PATCHES.filter((type) => type !== 'application/strategic-merge-patch+json');
+
+function consumed({ patch, custom }: Operation): readonly string[] {
+  if (!patch) return ['*/*'];
+  return custom ? CUSTOM_PATCHES : PATCHES;
+}
 
 function kubernetesExtensions({ action, gvk }: Operation): object {
   return { 'x-kubernetes-action': action, 'x-kubernetes-group-version-kind': gvk };
@@ -78,7 +84,7 @@ export function openApiV3({ version, operations, schemas }: DocumentInput): obje
       ? {}
       : {
           requestBody: {
-            content: contents(operation.patch ? PATCHES : ['*/*'], reference(operation.body)),
+            content: contents(consumed(operation), reference(operation.body)),
             ...(operation.method === 'delete' ? {} : { required: true }),
           },
         }),
@@ -114,7 +120,7 @@ export function openApiV2({ version, operations, schemas }: DocumentInput): obje
     name !== undefined && schemas.has(name) ? { $ref: `${prefix}${name}` } : { type: 'object' };
   const paths = byPath(operations, (operation) => ({
     operationId: operation.id,
-    consumes: operation.patch ? PATCHES : ['*/*'],
+    consumes: consumed(operation),
     produces: CONTENT,
     schemes: ['https'],
     parameters: [

@@ -15,8 +15,10 @@ export interface Operation {
   /** Schema names; undefined: any object. */
   body?: string | undefined;
   answer?: string | undefined;
-  /** Content types of the body, when it is a patch. */
+  /** The body is a patch. */
   patch: boolean;
+  /** Of a custom resource, which takes no strategic merge patch: clients look here before they send one. */
+  custom: boolean;
 }
 
 export interface QueryParameter {
@@ -104,6 +106,7 @@ function operationsOfResource(
       body: bodyOf(known.action, schema),
       answer: verb === 'list' ? list : known.action.startsWith('delete') ? STATUS : schema,
       patch: verb === 'patch',
+      custom: info.custom,
     });
     if (verb === 'list' && info.namespaced) {
       result.push({
@@ -116,6 +119,7 @@ function operationsOfResource(
         queryParameters: LIST,
         answer: list,
         patch: false,
+        custom: info.custom,
       });
     }
   }
@@ -137,6 +141,7 @@ function operationsOfResource(
         body: bodyOf(known.action, ownSchema),
         answer: ownSchema,
         patch: verb === 'patch',
+        custom: info.custom,
       });
     }
   }

@@ -128,6 +128,8 @@ export class OpenApi {
       const schema = this.options.custom.schema(info) ?? { type: 'object' };
       custom.set(name, { ...schema, 'x-kubernetes-group-version-kind': [gvk] });
       byKind.set(`${info.group}/${info.version}/${info.kind}`, name);
+      custom.set(`${name}List`, listSchema(info, name));
+      byKind.set(`${info.group}/${info.version}/${info.kind}List`, `${name}List`);
     }
     const schemaOf = (group: string, version: string, kind: string): string | undefined =>
       byKind.get(`${group}/${version}/${kind}`);
@@ -153,6 +155,21 @@ export class OpenApi {
     this.cache.set(key, document);
     return document;
   }
+}
+
+function listSchema(info: ResourceInfo, item: string): RawSchema {
+  const kind = info.listKind ?? `${info.kind}List`;
+  return {
+    type: 'object',
+    required: ['items'],
+    properties: {
+      apiVersion: { type: 'string' },
+      kind: { type: 'string' },
+      metadata: { $ref: 'io.k8s.apimachinery.pkg.apis.meta.v1.ListMeta' },
+      items: { type: 'array', items: { $ref: item } },
+    },
+    'x-kubernetes-group-version-kind': [{ group: info.group, version: info.version, kind }],
+  };
 }
 
 interface GroupVersionKind {

@@ -173,7 +173,8 @@ export class PathHandler {
       throw new StatusError('NotAcceptable', 406, 'only application/json is offered for /openapi/v2');
     }
     if (chosen !== 'application/json') {
-      return sendText(answering, 200, chosen, emptyOpenApiV2(this.options.version));
+      // The older spelling is no media type that clients could read in an answer.
+      return sendText(answering, 200, OPENAPI_V2_PROTOBUF[1], emptyOpenApiV2(this.options.version));
     }
     return sendDocument(await this.options.openApi.v2(), answering, { 'cache-control': NOT_CACHED });
   }
@@ -285,7 +286,7 @@ function parseJoinBody(body: Buffer): unknown {
 const OPENAPI_V2_PROTOBUF = [
   'application/com.github.proto-openapi.spec.v2@v1.0+protobuf',
   'application/com.github.proto-openapi.spec.v2.v1.0+protobuf',
-];
+] as const;
 
 /**
  * A gnostic Document {swagger = 1, info = 2 {title = 1, version = 2}} without definitions. Such a client takes no answer

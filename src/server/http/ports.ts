@@ -58,7 +58,7 @@ export interface TableCells {
     info: ResourceInfo,
     object: KubeObject,
     now: number,
-  ): readonly (string | number | boolean)[] | undefined;
+  ): readonly (string | number | boolean | null)[] | undefined;
   /** Columns of a type that the data file does not know (additionalPrinterColumns of a CRD). */
   columns?(info: ResourceInfo): readonly TableColumn[] | undefined;
 }

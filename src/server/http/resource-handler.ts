@@ -343,9 +343,10 @@ export class ResourceHandler {
       answering,
       200,
       {
-        kind: `${info.kind}List`,
+        kind: info.listKind ?? `${info.kind}List`,
         apiVersion: apiVersionOf(info),
-        metadata: meta,
+        // Lists of custom resources are of no Go type that could leave an empty one out.
+        metadata: info.custom ? { continue: '', ...meta } : meta,
         // Typed lists leave out what the list's kind says already; those of custom resources do not.
         items: info.custom ? items : items.map(({ kind: _kind, apiVersion: _version, ...item }) => item),
       },

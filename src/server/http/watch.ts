@@ -10,6 +10,12 @@ import { type IncludeObject, partial, type TableWriter } from './table.ts';
 
 /** A watcher whose unread bytes pass this, beyond what it was given at its start, is too slow and is cut off. */
 const SLOW_WATCHER_BYTES = 4 * 1024 * 1024;
+/** All watchers that are behind may hold this much together; beyond, those that have been behind longest go. */
+const SLOW_WATCHERS_BYTES = 32 * 1024 * 1024;
+/** Less than this is the network's ordinary delay. */
+const BEHIND_BYTES = 64 * 1024;
+/** A burst of changes puts everyone behind for a moment. */
+const BEHIND_MS = 1000;
 const BOOKMARK_EVERY_MS = 60_000;
 /** Without timeoutSeconds a watch ends after 30 to 60 minutes, so that watchers spread again over time. */
 const SHORTEST_DEFAULT_S = 1800;
@@ -38,10 +44,18 @@ export interface WatchStreamsOptions {
   serialise: (object: object) => string;
 }
 
+interface Behind {
+  readonly sink: WatchSink;
+  cut(): void;
+}
+
 /** Serves watches: everything between Registry.watch and a sink. */
 export class WatchStreams {
   private readonly options: WatchStreamsOptions;
   private readonly open = new Set<{ finish(): void }>();
+  /** Watchers that do not keep up, with their unread bytes when last looked at, longest first. */
+  private readonly behind = new Map<Behind, { bytes: number; since: number }>();
+  private behindBytes = 0;
   /** Events go to all watchers of a change one after another: the last line made is nearly always the one needed. */
   private last: { object: object; type: string; line: string } | undefined;
 
@@ -79,8 +93,15 @@ export class WatchStreams {
       for (const timer of timers) timer.cancel();
       watch.stop();
       this.open.delete(entry);
+      this.note(entry, 0);
     };
     const entry = {
+      sink,
+      cut: (): void => {
+        if (ended) return;
+        release();
+        sink.destroy();
+      },
       finish: (): void => {
         if (ended) return;
         release();
@@ -97,17 +118,42 @@ export class WatchStreams {
       if (ended) return;
       sink.write(writer(message));
       if (message.type === 'ERROR') entry.finish();
-      else if (sink.pendingBytes > allowance) {
-        release();
-        sink.destroy();
-      }
+      else if (sink.pendingBytes > allowance) entry.cut();
+      else this.keepBound(entry);
     };
+    this.keepBound(entry);
     // The first messages may have been the last: an ERROR ends the watch.
     if (early.some(({ type }) => type === 'ERROR')) return entry.finish();
     timers.push(this.options.clock.after(this.lifetime(request.timeoutSeconds), entry.finish));
     if (request.allowWatchBookmarks) {
       timers.push(this.options.clock.every(BOOKMARK_EVERY_MS, () => deliver(this.bookmark(target))));
     }
+  }
+
+  /** Bounds what all slow watchers hold together: thousands of them, each within its own limit, would fill the memory. */
+  private keepBound(entry: Behind): void {
+    const { pendingBytes } = entry.sink;
+    if (pendingBytes < BEHIND_BYTES && !this.behind.has(entry)) return;
+    this.note(entry, pendingBytes);
+    if (this.behindBytes <= SLOW_WATCHERS_BYTES) return;
+    for (const known of [...this.behind.keys()]) this.note(known, known.sink.pendingBytes);
+    const now = this.options.clock.monotonic();
+    for (const [known, { since }] of [...this.behind]) {
+      // The last one harms nobody: it may have a long list to take over a thin line.
+      if (this.behindBytes <= SLOW_WATCHERS_BYTES || this.behind.size === 1) return;
+      if (now - since >= BEHIND_MS) known.cut();
+    }
+  }
+
+  private note(entry: Behind, bytes: number): void {
+    const known = this.behind.get(entry);
+    this.behindBytes -= known?.bytes ?? 0;
+    if (bytes < BEHIND_BYTES) {
+      this.behind.delete(entry);
+      return;
+    }
+    this.behindBytes += bytes;
+    this.behind.set(entry, { bytes, since: known?.since ?? this.options.clock.monotonic() });
   }
 
   private lifetime(seconds: number | undefined): number {

@@ -15,11 +15,15 @@ import type { Logger } from '../../lib/logger.ts';
 import type { Random } from '../../lib/random.ts';
 import type { Service } from '../../lib/service.ts';
 import { notHonoured } from '../admission/not-honoured.ts';
+import type { Ask } from '../admission/policies/compiled.ts';
+import { AdmissionPolicies } from '../admission/policies/plugin.ts';
 import { AdmissionChain, type AdmissionPlugin } from '../admission/port.ts';
 import type { Store } from '../store/port.ts';
 import { ServiceAllocator } from './allocation.ts';
 import { Applier } from './applying.ts';
-import { type DecodeAs, decodeBody, decodePatched } from './decoding.ts';
+import { definitionStrategy } from './custom/definition-strategy.ts';
+import { DEFINITIONS_BUCKET, Definitions } from './custom/definitions.ts';
+import { decodeBody, decodePatched } from './decoding.ts';
 import { Deleter } from './deletion.ts';
 import { EventLimits } from './event-limits.ts';
 import { checkIdentity, checkUid, notServed } from './identity-checks.ts';
@@ -38,8 +42,9 @@ import type {
   WriteOptions,
   WriteResult,
 } from './port.ts';
+import { mutationsOf } from './mutations.ts';
 import type { Reviews, TokenIssuer } from './ports.ts';
-import { projectionOf } from './projections.ts';
+import { asItself, projectionOf } from './projections.ts';
 import { Reader } from './reading.ts';
 import { answerReview, isReview } from './reviews.ts';
 import { applyDefaults, type Served, ServedResources, type Strategies } from './served.ts';
@@ -71,11 +76,14 @@ export interface ApiRegistryOptions {
   fields?: FieldsTable | undefined;
   /** What `componentstatuses` shows. */
   components?: () => ComponentHealth[];
+  /** `authorizer` in the expressions of admission policies. */
+  authorize?: Ask | undefined;
 }
 
 export class ApiRegistry implements Registry, Service {
   readonly catalogue: Catalogue;
   readonly served: ServedResources;
+  readonly customs: Definitions;
   private readonly store: Store;
   private readonly schemas: Schemas;
   private readonly clock: Clock;
@@ -88,7 +96,7 @@ export class ApiRegistry implements Registry, Service {
   private readonly watcher: Watcher;
   private readonly eventLimits: EventLimits;
   private readonly services: ServiceAllocator;
-  private readonly projections = new Map<Served, Map<string, Projection | undefined>>();
+  private readonly projections = new WeakMap<Served, Map<string, Projection | undefined>>();
   private readonly posts: SubresourcePosts;
   private readonly reviews: Reviews | undefined;
   private readonly components: () => ComponentHealth[];
@@ -99,8 +107,24 @@ export class ApiRegistry implements Registry, Service {
     this.store = store;
     this.schemas = schemas;
     this.clock = clock;
-    this.served = new ServedResources({ catalogue, schemas, strategies });
-    this.admission = new AdmissionChain([...options.admission, notHonoured({ store, catalogue })]);
+    this.customs = new Definitions({ store, catalogue, schemas, clock, logger });
+    this.served = new ServedResources({
+      catalogue,
+      schemas,
+      strategies: withDefinitions(strategies, this.customs),
+      customs: this.customs,
+    });
+    this.admission = new AdmissionChain([
+      ...options.admission,
+      new AdmissionPolicies({
+        store,
+        catalogue,
+        finish: mutationsOf(this.served, catalogue),
+        ask: options.authorize,
+      }),
+      this.customs.admission,
+      notHonoured({ store, catalogue }),
+    ]);
     this.services = new ServiceAllocator({ store, random, logger, serviceCidr: options.serviceCidr });
     const allocators = new Map<string, Allocator>([['services', this.services]]);
     this.pipeline = new WritePipeline({ store, admission: this.admission, allocators, clock, random });
@@ -138,9 +162,11 @@ export class ApiRegistry implements Registry, Service {
     this.services.rebuild();
     this.watcher.start();
     this.eventLimits.start();
+    await this.customs.start(this);
   }
 
   async stop(): Promise<void> {
+    await this.customs.stop();
     this.eventLimits.stop();
     this.watcher.stop();
   }
@@ -197,7 +223,7 @@ export class ApiRegistry implements Registry, Service {
   ): Promise<KubeObject> {
     if (target.subresource !== undefined) return this.posts.create(context, target, body, options);
     const served = this.resource(target, context);
-    const object = decodeBody(this.catalogue, itself(served), body, options, context);
+    const object = decodeBody(this.catalogue, asItself(served), body, options, context);
     if (isReview(target)) {
       return answerReview(this.reviews, target, object, context, this.clock.now());
     }
@@ -251,7 +277,9 @@ export class ApiRegistry implements Registry, Service {
           strategy.requireResourceVersionOnUpdate &&
           stringAt(objectAt(object, 'metadata'), 'resourceVersion') === ''
         ) {
-          throw invalid(target.info, target.name ?? '', [
+          // Named by its resource here, as Kubernetes does.
+          const { group, resource: kind } = target.info;
+          throw invalid({ group, kind }, target.name ?? '', [
             invalidValue('metadata.resourceVersion', 0, 'must be specified for an update'),
           ]);
         }
@@ -424,8 +452,13 @@ function componentStatusOf({ name, healthy, message }: ComponentHealth): KubeObj
   } as unknown as KubeObject;
 }
 
-function itself(served: Served): DecodeAs {
-  return { kind: served.info.kind, apiVersion: served.apiVersion, struct: served.struct };
+
+/** Definitions are served here: their strategy knows what becomes of them. */
+function withDefinitions(strategies: Strategies, customs: Definitions): Strategies {
+  const base = strategies.get(DEFINITIONS_BUCKET);
+  if (!base) return strategies;
+  const strategy = definitionStrategy(base, (definition) => customs.problems(definition));
+  return new Map([...strategies, [DEFINITIONS_BUCKET, strategy]]);
 }
 
 function isWhole(projection: Projection, served: Served): boolean {

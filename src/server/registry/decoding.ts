@@ -5,7 +5,7 @@ import { badRequest, invalid, type StatusError } from '../../api/errors.ts';
 import type { JsonObject } from '../../api/object.ts';
 import { parseApiVersion } from '../../api/resource.ts';
 import type { StructNode } from '../../api/schema.ts';
-import { DecodeError, decodeObject } from '../../api/schema-decode.ts';
+import { type Decoded, DecodeError, decodeObject } from '../../api/schema-decode.ts';
 import { invalidValue } from '../../api/validation.ts';
 import type { RequestContext, WriteOptions } from './port.ts';
 
@@ -13,6 +13,8 @@ export interface DecodeAs {
   kind: string;
   apiVersion: string;
   struct: StructNode;
+  /** Custom resources are decoded by their own schema. */
+  decode?: ((body: JsonObject, duplicateFields?: readonly string[]) => Decoded) | undefined;
 }
 
 /** A body as POST and PUT send it; apiVersion and kind may be absent. Throws BadRequest. */
@@ -29,11 +31,11 @@ export function decodeBody(
     );
   }
   const given = body as { apiVersion?: unknown; kind?: unknown };
-  const problem = checkKind(catalogue, as, given);
+  const problem = as.decode ? checkCustomKind(as, body as JsonObject) : checkKind(catalogue, as, given);
   if (problem !== undefined) throw problem;
-  let decoded: ReturnType<typeof decodeObject>;
+  let decoded: Decoded;
   try {
-    decoded = decodeObject(as.struct, body, options.duplicateFields);
+    decoded = decodeAs(as, body as JsonObject, options.duplicateFields);
   } catch (error) {
     if (error instanceof DecodeError) throw cannotBeHandled(as, error.message);
     throw error;
@@ -56,15 +58,48 @@ export function decodePatched(
     if (!other) throw unrecognisedKind(kind, apiVersion);
     throw invalidPatch(body, unknownConversion(as, String(apiVersion), String(kind)));
   }
-  let decoded: ReturnType<typeof decodeObject>;
+  let decoded: Decoded;
   try {
-    decoded = decodeObject(as.struct, body);
+    decoded = decodeAs(as, body);
   } catch (error) {
     if (error instanceof DecodeError) throw invalidPatch(body, error.message);
     throw error;
   }
   report(decoded.strict, options, context, (list) => invalidPatch(body, `strict decoding error: ${list}`));
   return identified(decoded.object, as);
+}
+
+function decodeAs(as: DecodeAs, body: JsonObject, duplicateFields?: readonly string[]): Decoded {
+  return as.decode ? as.decode(body, duplicateFields) : decodeObject(as.struct, body, duplicateFields);
+}
+
+/** Bodies of custom resources have to name their kind and version, being of no Go type. */
+function checkCustomKind(as: DecodeAs, body: JsonObject): StatusError | undefined {
+  const { kind, apiVersion } = body;
+  for (const [field, value] of Object.entries({ kind, apiVersion })) {
+    if (value === undefined || value === null || typeof value === 'string') continue;
+    return badRequest(
+      `couldn't get version/kind; json parse error: json: cannot unmarshal ${Array.isArray(value) ? 'array' : typeof value} into Go struct field .${field} of type string`,
+    );
+  }
+  if (!kind) {
+    const text = JSON.stringify(body);
+    const summary = text.length > 30 ? `${text.slice(0, 30)} ...` : text;
+    return badRequest(
+      `the object provided is unrecognized (must be of type ${as.kind}): Object 'Kind' is missing in '${text.slice(0, 1024)}' (${summary})`,
+    );
+  }
+  if ((apiVersion ?? '') !== as.apiVersion) {
+    return badRequest(
+      `the API version in the data (${apiVersion ?? ''}) does not match the expected API version (${as.apiVersion})`,
+    );
+  }
+  if (kind === as.kind) return undefined;
+  const { group } = parseApiVersion(as.apiVersion);
+  const name = (body.metadata as { name?: unknown } | null | undefined)?.name;
+  return invalid({ group, kind: String(kind) }, typeof name === 'string' ? name : '', [
+    invalidValue('kind', kind, `must be ${as.kind}`),
+  ]);
 }
 
 function identified(object: JsonObject, as: DecodeAs): JsonObject {

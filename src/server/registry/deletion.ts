@@ -48,6 +48,7 @@ export function planDelete(
 ): DeletePlan {
   const object = cloneJson(current) as unknown as JsonObject;
   const metadata = ensureObject(object, 'metadata');
+  if (metadata.deletionTimestamp === undefined) served.strategy.prepareForDelete?.(object, now);
   const finalizers = finalizersFor(metadata, request);
   const finalizersChange = finalizers.join() !== stringsAt(metadata, 'finalizers').join();
   if (finalizers.length > 0) metadata.finalizers = finalizers;

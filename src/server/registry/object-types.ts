@@ -19,7 +19,7 @@ export function objectTypeOf(
     ...type,
     subresource,
     node: as.struct,
-    empty: served.info.custom && !isScale ? type : { ...emptyOf(as.struct), ...type },
+    empty: served.custom && !isScale ? type : { ...emptyOf(as.struct), ...type },
     writable: isScale ? (set) => set : writableThrough(served, subresource),
     other: (apiVersion) => {
       if (isScale) return undefined;
@@ -68,7 +68,7 @@ function writableThrough(served: Served, subresource: string | undefined): (set:
     case undefined:
       return statusIsApart(served) ? (set) => differenceBelow(set, STATUS) : (set) => set;
     case 'status': {
-      const reset = served.info.custom ? METADATA : (STATUS_RESETS[groupResource(served.stored)] ?? SPEC);
+      const reset = served.custom ? METADATA : (STATUS_RESETS[groupResource(served.stored)] ?? SPEC);
       return (set) => differenceBelow(set, reset);
     }
     case 'ephemeralcontainers':

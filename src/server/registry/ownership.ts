@@ -6,6 +6,7 @@ import { conflictStatus } from '../../api/managed-fields/conflicts.ts';
 import { isReset, type Owners, readOwners, sameOwners } from '../../api/managed-fields/entries.ts';
 import type { FieldsTable } from '../../api/managed-fields/fields-table.ts';
 import type { ObjectType } from '../../api/managed-fields/object-type.ts';
+import { fieldElement } from '../../api/managed-fields/path-element.ts';
 import { ownersAfterScale, ownersOfScale, type ReplicasPath } from '../../api/managed-fields/scale.ts';
 import { ownersAfterUpdate } from '../../api/managed-fields/update.ts';
 import type { JsonObject } from '../../api/object.ts';
@@ -126,7 +127,9 @@ export class Ownership {
     return (apiVersion) => {
       const { group, version } = parseApiVersion(apiVersion);
       const other = this.resources.find(group, version, served.info.resource);
-      return other && other.bucket === served.bucket ? SPEC_REPLICAS : undefined;
+      if (other?.bucket !== served.bucket) return undefined;
+      if (!other.custom) return SPEC_REPLICAS;
+      return other.custom.scale?.specReplicas.map(fieldElement) ?? null;
     };
   }
 
@@ -152,13 +155,11 @@ export function withoutOwners(object: JsonObject): JsonObject {
   return { ...object, metadata: rest };
 }
 
-/** `next` with the times of `old`, when they are all that differs: such a write is none. */
-export function withoutNewTimes(next: JsonObject, old: JsonObject): JsonObject {
-  const [ours, theirs] = [ownersOf(next), ownersOf(old)];
-  if (ours === theirs || !sameOwners(ours, theirs, true)) return next;
-  if (!jsonEqual(withoutOwners(next), withoutOwners(old))) return next;
-  const { managedFields } = objectAt(old, 'metadata');
-  return { ...next, metadata: { ...objectAt(next, 'metadata'), managedFields } };
+/** Do the two differ in nothing but when fields were written? Such a write is none. */
+export function isUnchanged(next: JsonObject, old: JsonObject): boolean {
+  return (
+    sameOwners(ownersOf(next), ownersOf(old), true) && jsonEqual(withoutOwners(next), withoutOwners(old))
+  );
 }
 
 /** The owners to go on from: a client may write them itself, but leaving them out changes nothing. */

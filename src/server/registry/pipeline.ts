@@ -15,7 +15,6 @@ import {
 import type { Owners } from '../../api/managed-fields/entries.ts';
 import type { Json, JsonObject, KubeObject } from '../../api/object.ts';
 import { objectKey } from '../../api/object.ts';
-import { jsonEqual } from '../../api/patch-json.ts';
 import { objectAt, stringAt, stringsAt } from '../../api/validation.ts';
 import { NAME_CHECKS, validateMeta, validateMetaUpdate } from '../../api/validation-meta.ts';
 import type { Clock } from '../../lib/clock.ts';
@@ -24,7 +23,7 @@ import type { AdmissionChain, AdmissionRequest } from '../admission/port.ts';
 import { type Durability, RevisionConflict, type Store } from '../store/port.ts';
 import type { DecodeAs } from './decoding.ts';
 import { bear, carryOver, generateName, ordered, specChanged } from './metadata.ts';
-import { withoutNewTimes } from './ownership.ts';
+import { isUnchanged } from './ownership.ts';
 import type { RequestContext, Target, WriteOptions, WriteResult } from './port.ts';
 import { type Served, toVersion } from './served.ts';
 
@@ -291,19 +290,17 @@ export class WritePipeline {
     served: Served,
     projection: Projection,
     head: { object: KubeObject; revision: number },
-    written: JsonObject,
+    next: JsonObject,
     options: WriteOptions,
   ): Promise<KubeObject | undefined> {
     const key = objectKey(head.object.metadata.namespace, head.object.metadata.name ?? '');
     const old = head.object as unknown as JsonObject;
-    const next = withoutNewTimes(written, old);
     const object = next as unknown as KubeObject;
     const gone = isFinished(served.bucket, next);
-    if (options.dryRun) return object;
+    const unchanged = !gone && isUnchanged(next, old);
+    if (options.dryRun) return unchanged ? head.object : object;
     // A change that changes nothing is no write, unless what it would confirm is not yet published.
-    if (!gone && jsonEqual(next, old)) {
-      if (this.store.get(served.bucket, key)?.revision === head.revision) return head.object;
-    }
+    if (unchanged && this.store.get(served.bucket, key)?.revision === head.revision) return head.object;
     try {
       const [stored] = await this.store.commit([
         {

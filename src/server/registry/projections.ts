@@ -1,12 +1,14 @@
 // How objects are read and written as themselves and through status, scale, ephemeralcontainers, resize, approval and
 // finalize.
 
-import type { JsonObject, KubeObject } from '../../api/object.ts';
+import { invalid, type StatusError } from '../../api/errors.ts';
+import type { Json, JsonObject, KubeObject } from '../../api/object.ts';
 import { jsonEqual } from '../../api/patch-json.ts';
 import type { Schemas } from '../../api/schema.ts';
 import { formatSelector, selectorRequirements } from '../../api/selectors.ts';
 import type { LabelSelector } from '../../api/types/meta-v1.ts';
 import { checkNonNegative, listAt, numberAt, objectAt } from '../../api/validation.ts';
+import { valueAt } from './custom/json-path.ts';
 import type { DecodeAs } from './decoding.ts';
 import type { Projection } from './pipeline.ts';
 import { type Served, statusIsApart, toVersion } from './served.ts';
@@ -25,7 +27,7 @@ export function projectionOf(
     case 'status':
       return status(served);
     case 'scale':
-      return scale(schemas);
+      return served.custom ? customScale(served, schemas) : scale(schemas);
     case 'ephemeralcontainers':
       return part(
         served,
@@ -63,8 +65,10 @@ export function projectionOf(
   }
 }
 
-function asItself(served: Served): DecodeAs {
-  return { kind: served.info.kind, apiVersion: served.apiVersion, struct: served.struct };
+export function asItself(served: Served): DecodeAs {
+  const { info, apiVersion, struct, custom } = served;
+  const decode = custom && custom.decode.bind(custom);
+  return { kind: info.kind, apiVersion, struct, decode };
 }
 
 function viewOf(served: Served): (stored: KubeObject) => JsonObject {
@@ -101,7 +105,7 @@ function status(served: Served): Projection {
     view: viewOf(served),
     merge: (old, submitted, now) => {
       const given = toStorage(served, submitted);
-      const next: JsonObject = { ...old, metadata: { ...objectAt(given, 'metadata') } };
+      const next: JsonObject = { ...old, metadata: metadataOfStatus(served, old, given) };
       if (given.status === undefined) delete next.status;
       else next.status = given.status;
       strategy.prepareForStatusUpdate?.(next, old, now);
@@ -118,6 +122,11 @@ function status(served: Served): Projection {
     },
     keepsGeneration: true,
   };
+}
+
+/** Of custom resources a status write changes the status alone, of others labels and annotations as well. */
+function metadataOfStatus(served: Served, old: JsonObject, given: JsonObject): JsonObject {
+  return { ...objectAt(served.custom ? old : given, 'metadata') };
 }
 
 /** Only one part of the object may be written; the rest of what was submitted is ignored. */
@@ -157,6 +166,47 @@ function resize(next: JsonObject, submitted: JsonObject): void {
   next.spec = spec;
 }
 
+/** The scale of a custom resource, whose definition says where its numbers are. */
+function customScale(served: Served, schemas: Schemas): Projection | undefined {
+  const paths = served.custom?.scale;
+  if (!paths) return undefined;
+  const { strategy } = served;
+  return {
+    ...scale(schemas),
+    view: (stored) => {
+      const object = toVersion(served, stored) as unknown as JsonObject;
+      const replicas = valueAt(object, paths.specReplicas);
+      if (replicas === undefined) throw replicasMissing(served, paths.specReplicas, stored);
+      const selector = paths.labelSelector && valueAt(object, paths.labelSelector);
+      return scaleFrom(
+        stored,
+        replicas as number,
+        (valueAt(object, paths.statusReplicas) as number | undefined) ?? 0,
+        typeof selector === 'string' ? selector : '',
+      );
+    },
+    merge: (old, submitted) => {
+      const replicas = numberAt(objectAt(submitted, 'spec'), 'replicas') ?? 0;
+      const next = withValue(old, paths.specReplicas, replicas);
+      return { ...next, metadata: { ...objectAt(old, 'metadata') } };
+    },
+    validateChange: (next, old) => strategy.validateUpdate?.(next, old) ?? [],
+  };
+}
+
+/** Kubernetes answers 500; the object is what is at fault. */
+function replicasMissing({ info }: Served, path: readonly string[], { metadata }: KubeObject): StatusError {
+  const field = `.${path.join('.')}`;
+  return invalid(info, metadata.name ?? '', [
+    { reason: 'FieldValueRequired', field, message: `the spec replicas field ${JSON.stringify(field)} does not exist` },
+  ]);
+}
+
+/** A copy with the value at a path; what is not on the way is shared. */
+function withValue(object: JsonObject, [name = '', ...rest]: readonly string[], value: Json): JsonObject {
+  return { ...object, [name]: rest.length === 0 ? value : withValue(objectAt(object, name), rest, value) };
+}
+
 function scale(schemas: Schemas): Projection {
   return {
     as: {
@@ -180,17 +230,24 @@ function scale(schemas: Schemas): Projection {
 
 export function scaleOf(stored: KubeObject): JsonObject {
   const object = stored as unknown as JsonObject;
-  const { name, namespace, uid, resourceVersion, creationTimestamp } = stored.metadata;
   const spec = objectAt(object, 'spec');
-  const replicas = numberAt(spec, 'replicas') ?? 0;
-  const selector = selectorText(spec.selector as JsonObject | undefined);
+  return scaleFrom(
+    stored,
+    numberAt(spec, 'replicas') ?? 0,
+    numberAt(objectAt(object, 'status'), 'replicas') ?? 0,
+    selectorText(spec.selector as JsonObject | undefined),
+  );
+}
+
+function scaleFrom(stored: KubeObject, replicas: number, current: number, selector: string): JsonObject {
+  const { name, namespace, uid, resourceVersion, creationTimestamp } = stored.metadata;
   return {
     kind: 'Scale',
     apiVersion: 'autoscaling/v1',
     metadata: { name, namespace, uid, resourceVersion, creationTimestamp } as JsonObject,
     spec: replicas === 0 ? {} : { replicas },
     status: {
-      replicas: numberAt(objectAt(object, 'status'), 'replicas') ?? 0,
+      replicas: current,
       ...(selector === '' ? {} : { selector }),
     },
   };

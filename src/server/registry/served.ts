@@ -1,9 +1,11 @@
 // Everything the pipeline needs to know of one served resource, put together once and found by its catalogue entry.
 import type { Catalogue, ResourceInfo } from '../../api/catalogue.ts';
+import { notFound } from '../../api/errors.ts';
 import type { JsonObject, KubeObject } from '../../api/object.ts';
 import { apiVersionOf, groupResource } from '../../api/resource.ts';
 import type { Schemas, StructNode } from '../../api/schema.ts';
 import { type Conversion, conversionOf } from './conversion.ts';
+import type { CustomType, CustomTypes } from './custom/types.ts';
 import type { Strategy } from './strategy.ts';
 
 export interface Served {
@@ -18,6 +20,8 @@ export interface Served {
   readonly conversion: Conversion | undefined;
   /** The catalogue entry whose shape is stored. */
   readonly stored: ResourceInfo;
+  /** Of a resource that a CustomResourceDefinition defines. */
+  readonly custom: CustomType | undefined;
 }
 
 export type Strategies = ReadonlyMap<string, Strategy>;
@@ -28,17 +32,48 @@ export class ServedResources {
   private readonly catalogue: Catalogue;
   private readonly schemas: Schemas;
   private readonly strategies: Strategies;
-  private readonly known = new Map<ResourceInfo, Served>();
+  private readonly customs: CustomTypes;
+  /** Entries of definitions come and go. */
+  private readonly known = new WeakMap<ResourceInfo, Served>();
 
-  constructor(options: { catalogue: Catalogue; schemas: Schemas; strategies: Strategies }) {
+  constructor(options: {
+    catalogue: Catalogue;
+    schemas: Schemas;
+    strategies: Strategies;
+    customs: CustomTypes;
+  }) {
     this.catalogue = options.catalogue;
     this.schemas = options.schemas;
     this.strategies = options.strategies;
+    this.customs = options.customs;
   }
 
   of(info: ResourceInfo): Served {
     const ready = this.known.get(info);
     if (ready) return ready;
+    const served = info.custom ? this.custom(info) : this.builtIn(info);
+    this.known.set(info, served);
+    return served;
+  }
+
+  private custom(info: ResourceInfo): Served {
+    const custom = this.customs.of(info);
+    // Its definition went while the request was on its way.
+    if (!custom) throw notFound(info, '');
+    const { struct, strategy, conversion } = custom;
+    return {
+      info,
+      apiVersion: apiVersionOf(info),
+      struct,
+      bucket: groupResource(info),
+      strategy,
+      conversion,
+      stored: info,
+      custom,
+    };
+  }
+
+  private builtIn(info: ResourceInfo): Served {
     const conversion = conversionOf(info);
     const stored = conversion
       ? (this.catalogue.find(
@@ -48,7 +83,7 @@ export class ServedResources {
         ) ?? info)
       : info;
     if (info.schema === undefined) throw new Error(`no schema for ${groupResource(info)}`);
-    const served: Served = {
+    return {
       info,
       apiVersion: apiVersionOf(info),
       struct: this.schemas.struct(info.schema),
@@ -56,9 +91,8 @@ export class ServedResources {
       strategy: this.strategies.get(groupResource(stored)) ?? NO_STRATEGY,
       conversion,
       stored,
+      custom: undefined,
     };
-    this.known.set(info, served);
-    return served;
   }
 
   find(group: string, version: string, resource: string): Served | undefined {

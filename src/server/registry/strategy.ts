@@ -15,6 +15,8 @@ export interface Strategy {
   prepareForUpdate?(object: JsonObject, old: JsonObject, now: number): void;
   /** Before an update of the status subresource: spec and metadata are already carried over. */
   prepareForStatusUpdate?(object: JsonObject, old: JsonObject, now: number): void;
+  /** A delete of an object that lives: may add finalizers, or say in the status what comes. */
+  prepareForDelete?(object: JsonObject, now: number): void;
   /** Every violated rule, in Kubernetes' order and wording. */
   validate?(object: JsonObject): FieldError[];
   /**
@@ -33,7 +35,7 @@ export interface Strategy {
   /** Fields that a field selector may name besides metadata.name and metadata.namespace, with their values. */
   readonly selectableFields?: Readonly<Record<string, (object: JsonObject) => string>>;
   /** Table cells of a row, in the order of data/table-columns.json; absent: name and age (and what the columns say). */
-  cells?(object: JsonObject, now: number): (string | number | boolean)[];
+  cells?(object: JsonObject, now: number): (string | number | boolean | null)[];
   /** PUT creates when the object does not exist (leases, endpoints, …). */
   readonly allowCreateOnUpdate?: boolean;
   /** A PUT must carry metadata.resourceVersion. */

@@ -106,6 +106,15 @@ export class TestLan {
     await this.in(name, 'ip', 'link', 'set', 'eth0', 'up');
   }
 
+  /** A further interface, on this segment, of a host that was made on another: a router. */
+  async connect(namespace: string, device: string, cidr: string): Promise<void> {
+    const end = ['type', 'veth', 'peer', 'name', device, 'netns', namespace];
+    await this.in('lan', 'ip', 'link', 'add', `p-${device}`, 'master', 'lan0', 'up', ...end);
+    const enter = `--net=/run/netns/${namespace}`;
+    await execute('nsenter', [enter, 'ip', 'addr', 'add', cidr, 'dev', device]);
+    await execute('nsenter', [enter, 'ip', 'link', 'set', device, 'up']);
+  }
+
   in(name: string, file: string, ...args: string[]): Promise<string> {
     return execute('nsenter', [`--net=/run/netns/${this.namespace(name)}`, file, ...args]);
   }

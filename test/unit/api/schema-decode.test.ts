@@ -47,6 +47,13 @@ describe('decoding', async () => {
     });
   });
 
+  test('null in a map of quantities is zero', () => {
+    const { object } = decodeObject(pod, {
+      spec: { containers: [{ ...container, resources: { limits: { cpu: null } } }] },
+    });
+    expect(object).toMatchObject({ spec: { containers: [{ resources: { limits: { cpu: '0' } } }] } });
+  });
+
   test('quantities and times are brought into their one form', () => {
     const { object } = decodeObject(pod, {
       metadata: { creationTimestamp: '2020-01-01T02:00:00.123+02:00' },

@@ -4,6 +4,7 @@ import { planBridge } from '../../../src/agent/network/bridge.ts';
 import { acceptScript } from '../../../src/agent/network/forward.ts';
 import { claimHostPorts, hostPortsOf } from '../../../src/agent/network/host-ports.ts';
 import { aliasOf, type Link, macOf, parseLinks, vethName } from '../../../src/agent/network/links.ts';
+import { planOverlay } from '../../../src/agent/network/overlay.ts';
 import { planRoutes } from '../../../src/agent/network/routes.ts';
 import type { Pod } from '../../../src/api/types/core-v1.ts';
 
@@ -126,6 +127,11 @@ describe('planRoutes', () => {
     expect(plan.offLink.map(({ name }) => name)).toEqual(['far']);
   });
 
+  it('leads to boards behind a router by the overlay', () => {
+    const plan = planRoutes({ nodes, nodeName: 'self', links: [bridge, eth0], present: [], overlay: true });
+    expect(plan.batch).toContain('route replace 10.42.2.0/24 via 10.42.2.1 dev cpodx0 onlink proto 79');
+  });
+
   it('changes only what differs and removes what nobody has any more', () => {
     const present = [
       { cidr: '10.42.1.0/24', via: '192.168.1.11', device: 'eth0' },
@@ -133,6 +139,57 @@ describe('planRoutes', () => {
     ];
     const plan = planRoutes({ nodes, nodeName: 'self', links: [bridge, eth0], present });
     expect(plan.batch).toEqual(['route del 10.42.9.0/24 via 192.168.1.19 proto 79']);
+  });
+});
+
+describe('planOverlay', () => {
+  const far = { v: 1 as const, name: 'far', internalIP: '172.16.0.4', podCIDR: '10.42.2.0/24' };
+  const wish = { local: '192.168.1.10', gateway: '10.42.0.1', mtu: 1450, nodes: [far] };
+  const present = {
+    mac: '0a:59:0a:2a:00:01',
+    mtu: 1450,
+    up: true,
+    id: 79,
+    port: 8472,
+    local: '192.168.1.10',
+    addresses: ['10.42.0.1'],
+    fdb: new Map([['0a:59:0a:2a:02:01', '172.16.0.4']]),
+    neighbours: new Map([['10.42.2.1', '0a:59:0a:2a:02:01']]),
+  };
+
+  it('makes the device and tells it where the boards are', () => {
+    expect(planOverlay(undefined, wish)).toEqual({
+      links: [
+        'link add cpodx0 address 0a:59:0a:2a:00:01 mtu 1450 type vxlan id 79 dstport 8472 local 192.168.1.10 nolearning',
+        'addr add 10.42.0.1/32 dev cpodx0',
+        'link set cpodx0 up',
+        'neigh replace 10.42.2.1 lladdr 0a:59:0a:2a:02:01 dev cpodx0 nud permanent',
+      ],
+      fdb: ['fdb replace 0a:59:0a:2a:02:01 dev cpodx0 dst 172.16.0.4'],
+    });
+  });
+
+  it('does nothing when everything is as it shall be', () => {
+    expect(planOverlay(present, wish)).toEqual({ links: [], fdb: [] });
+  });
+
+  it('follows a board to another address and forgets one that is gone', () => {
+    const moved = { ...wish, nodes: [{ ...far, internalIP: '172.16.0.9' }] };
+    expect(planOverlay(present, moved).fdb).toEqual([
+      'fdb del 0a:59:0a:2a:02:01 dev cpodx0 dst 172.16.0.4',
+      'fdb replace 0a:59:0a:2a:02:01 dev cpodx0 dst 172.16.0.9',
+    ]);
+    expect(planOverlay(present, { ...wish, nodes: [] })).toEqual({
+      links: ['neigh del 10.42.2.1 dev cpodx0'],
+      fdb: ['fdb del 0a:59:0a:2a:02:01 dev cpodx0 dst 172.16.0.4'],
+    });
+  });
+
+  it('is made anew when this board has another address, and goes when nobody needs it', () => {
+    const { links } = planOverlay(present, { ...wish, local: '192.168.1.11' });
+    expect(links.slice(0, 2)).toEqual(['link del cpodx0', expect.stringContaining('local 192.168.1.11')]);
+    expect(planOverlay(present, undefined).links).toEqual(['link del cpodx0']);
+    expect(planOverlay(undefined, undefined)).toEqual({ links: [], fdb: [] });
   });
 });
 

@@ -12,7 +12,7 @@ export function structOf(schema: Structural, kind: string, meta: SchemaNode): St
   ];
   const fields = new Map(fieldsOf(schema));
   for (const [name, node] of implicit) fields.set(name, field(name, node, undefined));
-  return { kind: 'struct', goType: kind, atomic: false, fields, always: [] };
+  return { kind: 'struct', goType: kind, atomic: false, fields, always: [], open: schema.preserves };
 }
 
 function fieldsOf(schema: Structural): [string, FieldNode][] {
@@ -23,7 +23,15 @@ function fieldsOf(schema: Structural): [string, FieldNode][] {
 }
 
 function field(name: string, node: SchemaNode, preset: unknown): FieldNode {
-  return { name, node, keepZero: true, zero: undefined, default: preset, patchStrategy: [], mergeKey: undefined };
+  return {
+    name,
+    node,
+    keepZero: true,
+    zero: undefined,
+    default: preset,
+    patchStrategy: [],
+    mergeKey: undefined,
+  };
 }
 
 function nodeOf(schema: Structural): SchemaNode {
@@ -47,7 +55,8 @@ function nodeOf(schema: Structural): SchemaNode {
     case 'object': {
       const { additional, properties, atomicMap: atomic } = schema;
       if (properties) {
-        return { kind: 'struct', goType: 'object', atomic, fields: new Map(fieldsOf(schema)), always: [] };
+        const fields = new Map(fieldsOf(schema));
+        return { kind: 'struct', goType: 'object', atomic, fields, always: [], open: schema.preserves };
       }
       if (additional) return { kind: 'map', values: additional === true ? ANY : nodeOf(additional), atomic };
       return atomic ? { kind: 'map', values: ANY, atomic } : ANY;

@@ -49,8 +49,8 @@ export class CustomVersion implements CustomType {
   private readonly rules: SchemaRules | undefined;
   private readonly hasStatus: boolean;
   private readonly printers: readonly Printer[];
-  /** Stored objects as this version shows them. */
-  private readonly views = new WeakMap<KubeObject, KubeObject>();
+  /** Stored objects as this version shows them; good as long as the object's metadata is the very same. */
+  private readonly views = new WeakMap<KubeObject, { view: KubeObject; metadata: object }>();
 
   constructor(options: VersionOptions) {
     const { definition, version, meta } = options;
@@ -130,7 +130,7 @@ export class CustomVersion implements CustomType {
   /** What was stored under another schema is pruned and defaulted on its way out; mostly there is nothing to do. */
   private view(stored: KubeObject): KubeObject {
     const ready = this.views.get(stored);
-    if (ready) return ready;
+    if (ready && ready.metadata === stored.metadata) return ready.view;
     const plain = stored as unknown as JsonObject;
     let view = stored;
     if (!isSettled(plain, this.schema, true, this.pruning)) {
@@ -141,17 +141,22 @@ export class CustomVersion implements CustomType {
       setDefaults(copy, this.schema);
       view = { ...copy, apiVersion: this.apiVersion, metadata: stored.metadata } as unknown as KubeObject;
     } else if (stored.apiVersion !== this.apiVersion) view = { ...stored, apiVersion: this.apiVersion };
-    this.views.set(stored, view);
+    this.views.set(stored, { view, metadata: stored.metadata });
     return view;
   }
 
   private strategyOf(): Strategy {
     const { hasStatus } = this;
     const fields = listAt(this.version, 'selectableFields').map((field) => stringAt(field, 'jsonPath'));
+    const warning =
+      this.version.deprecated === true
+        ? stringAt(this.version, 'deprecationWarning') || `${this.apiVersion} ${this.kind} is deprecated`
+        : undefined;
     return {
       hasGeneration: true,
       requireResourceVersionOnUpdate: true,
       validatesUpdates: false,
+      ...(warning === undefined ? {} : { deprecation: warning }),
       prepareForCreate: (object) => {
         if (hasStatus) delete object.status;
       },

@@ -121,7 +121,7 @@ function expressions(patterns: PatternEngine): Overload[] {
 }
 
 function ordered(list: readonly (string | bigint | number)[]): boolean {
-  return list.every((item, index) => index === 0 || (list[index - 1] as never) <= item);
+  return list.every((item, index) => index === 0 || (list[index - 1] as typeof item) <= item);
 }
 
 function extreme<T extends bigint | number | string>(list: readonly T[], better: (a: T, b: T) => boolean): T {

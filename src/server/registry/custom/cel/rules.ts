@@ -111,11 +111,12 @@ export class SchemaRules {
     const declared = this.types.declare(shape, root);
     if (!declared) return;
     if (schema.rules.length > 0) {
-      const plain = this.environment.clone();
-      plain.registerVariable('self', declared.name);
-      const optional = plain.clone();
-      plain.registerVariable('oldSelf', declared.name);
-      optional.registerVariable('oldSelf', `optional<${declared.name}>`);
+      const scope = (old: string): Environment =>
+        this.environment.clone().registerVariable('self', declared.name).registerVariable('oldSelf', old);
+      const plain = scope(declared.name);
+      const optional = schema.rules.some(({ optionalOldSelf }) => optionalOldSelf)
+        ? scope(`optional<${declared.name}>`)
+        : plain;
       const rules = schema.rules.map((rule, index) =>
         this.compileRule(schema, rule, index, rule.optionalOldSelf ? optional : plain, correlated),
       );
@@ -352,7 +353,7 @@ function runtimeError(error: unknown, rule: string): string {
 }
 
 /** The library's complaint in cel-go's form. */
-function worded(error: unknown, source: string): string {
+export function worded(error: unknown, source: string): string {
   const { code, summary, message, range } = error as Partial<EvaluationError> & Error;
   const text = summary ?? message;
   const offset = Math.min(range?.start ?? 0, source.length);
@@ -417,7 +418,7 @@ function mentions(ast: ASTNode, name: string): boolean {
   return found;
 }
 
-function renameMatches(ast: ASTNode): void {
+export function renameMatches(ast: ASTNode): void {
   everyNode(ast, (node) => {
     if ((node.op === 'call' || node.op === 'rcall') && Array.isArray(node.args) && node.args[0] === 'matches') {
       node.args[0] = SAFE_MATCHES;

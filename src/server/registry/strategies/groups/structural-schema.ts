@@ -71,11 +71,28 @@ export function validateSchema(
   }
   below(asObject(schema.not), `${path}.not`, 'logical');
   for (const list of LOGICAL) {
+    // An int-or-string may repeat what it is: generators write it so.
+    if (repeatsIntOrString(schema, list)) continue;
     listAt(schema, list).forEach((part, index) => {
-      below(part, `${path}.${list}[${index}]`, 'logical');
+      if (list === 'allOf' && repeatsIntOrString({ ...part, [INT_OR_STRING]: schema[INT_OR_STRING] ?? null }, 'anyOf')) {
+        const { anyOf: _types, ...rest } = part;
+        below(rest, `${path}.${list}[${index}]`, 'logical');
+      } else below(part, `${path}.${list}[${index}]`, 'logical');
     });
   }
   return errors;
+}
+
+const INT_OR_STRING = 'x-kubernetes-int-or-string';
+
+/** `anyOf: [{type: integer}, {type: string}]` beside x-kubernetes-int-or-string. */
+function repeatsIntOrString(schema: JsonObject, list: string): boolean {
+  if (list !== 'anyOf' || schema[INT_OR_STRING] !== true) return false;
+  const parts = listAt(schema, 'anyOf');
+  return (
+    parts.length === 2 &&
+    parts.every((part, index) => part.type === ['integer', 'string'][index] && Object.keys(part).length === 1)
+  );
 }
 
 function validateType(schema: JsonObject, path: string, place: Exclude<Place, 'logical'>): FieldError[] {
