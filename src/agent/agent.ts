@@ -312,6 +312,7 @@ export async function createAgent(options: AgentOptions, deps: AgentDependencies
   const applyNetwork = (): void => {
     const cluster = desired.cluster();
     network.update(desired.nodes(), cluster);
+    network.updatePolicies(desired.policies(), desired.pods());
     dns.update(cluster, desired.services());
     const { port } = dns;
     proxy.serveDns(cluster && port !== undefined ? { address: cluster.clusterDns, port } : undefined);
@@ -336,6 +337,8 @@ export async function createAgent(options: AgentOptions, deps: AgentDependencies
       await dns.start().catch((error: Error) => logger.error({ err: error }, 'no cluster DNS on this board'));
       desired.onChange((change) => {
         if (change.kind === 'network') applyNetwork();
+        // Its labels may be others now.
+        else if (change.kind === 'pod') network.updatePolicies(desired.policies(), desired.pods());
       });
       applyNetwork();
       const identity = await joiner.stored();

@@ -6,6 +6,7 @@ import type {
   DesiredDigest,
   SharedDigest,
   SharedNode,
+  SharedPolicy,
   SharedService,
 } from '../wire/messages.ts';
 import { parseDesired, parseShared } from '../wire/topics.ts';
@@ -32,6 +33,7 @@ export class DesiredStore implements DesiredState {
   private readonly configs = new Map<string, ConfigMap | Secret>();
   private readonly servicesByName = new Map<string, SharedService>();
   private readonly nodesByName = new Map<string, SharedNode>();
+  private readonly policiesByName = new Map<string, SharedPolicy>();
   private readonly listeners: ((change: DesiredChange) => void)[] = [];
   private clusterInfo: ClusterInfo | undefined;
   private digest: DesiredDigest | undefined;
@@ -51,6 +53,7 @@ export class DesiredStore implements DesiredState {
     fill(this.configs, this.journal.take<Secret>('secret'));
     fill(this.servicesByName, this.journal.take<SharedService>('service'));
     fill(this.nodesByName, this.journal.take<SharedNode>('node'));
+    fill(this.policiesByName, this.journal.take<SharedPolicy>('policy'));
     this.clusterInfo = this.journal.fact<ClusterInfo>(CLUSTER);
     this.known = this.journal.fact<number>(COMPLETE) === 1;
   }
@@ -77,6 +80,10 @@ export class DesiredStore implements DesiredState {
 
   nodes(): readonly SharedNode[] {
     return [...this.nodesByName.values()];
+  }
+
+  policies(): readonly SharedPolicy[] {
+    return [...this.policiesByName.values()];
   }
 
   cluster(): ClusterInfo | undefined {
@@ -107,6 +114,8 @@ export class DesiredStore implements DesiredState {
     }
     for (const name of this.sharedDigest?.nodes ?? [])
       if (!this.nodesByName.has(name)) missing.push(`nodes/${name}`);
+    for (const key of this.sharedDigest?.policies ?? [])
+      if (!this.policiesByName.has(key)) missing.push(`policies/${key}`);
     return missing;
   }
 
@@ -152,6 +161,12 @@ export class DesiredStore implements DesiredState {
         if (payload === '' || message) this.network(this.servicesByName, 'service', key, message);
         return;
       }
+      case 'policy': {
+        const key = `${subject.namespace}/${subject.name}`;
+        const message = payload === '' ? undefined : this.parse('SharedPolicy', topic, payload);
+        if (payload === '' || message) this.network(this.policiesByName, 'policy', key, message);
+        return;
+      }
       case 'node': {
         const message = payload === '' ? undefined : this.parse('SharedNode', topic, payload);
         if (payload === '' || message) this.network(this.nodesByName, 'node', subject.name, message);
@@ -186,6 +201,10 @@ export class DesiredStore implements DesiredState {
     }
     for (const name of [...this.nodesByName.keys()]) {
       if (!nodes.has(name)) this.network(this.nodesByName, 'node', name, undefined);
+    }
+    const policies = new Set(digest.policies ?? []);
+    for (const key of [...this.policiesByName.keys()]) {
+      if (!policies.has(key)) this.network(this.policiesByName, 'policy', key, undefined);
     }
   }
 
@@ -233,7 +252,7 @@ export class DesiredStore implements DesiredState {
 
   private network<T extends object>(
     held: Map<string, T>,
-    kind: 'service' | 'node',
+    kind: 'service' | 'node' | 'policy',
     key: string,
     value: T | undefined,
   ): void {

@@ -8,10 +8,19 @@ import type { Service } from '../lib/service.ts';
 
 /**
  * What the journal keeps. Secrets and tokens are encrypted.
- * `pod` by uid: Pod · `config` by digest key: ConfigMap · `secret` by digest key: Secret · `service`, `node` by name ·
+ * `pod` by uid: Pod · `config` by digest key: ConfigMap · `secret` by digest key: Secret · `service`, `node`, `policy` by name ·
  * `status` by pod uid: the last PodStatus · `token` by request · `fact` by name (cluster, identity, clock floor, …).
  */
-export type JournalKind = 'pod' | 'config' | 'secret' | 'service' | 'node' | 'status' | 'token' | 'fact';
+export type JournalKind =
+  | 'pod'
+  | 'config'
+  | 'secret'
+  | 'service'
+  | 'node'
+  | 'policy'
+  | 'status'
+  | 'token'
+  | 'fact';
 
 const ENCRYPTED: ReadonlySet<JournalKind> = new Set(['secret', 'token']);
 /** Raised when the tables change shape; a journal of another version is moved aside, as one that is broken. */

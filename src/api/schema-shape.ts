@@ -104,6 +104,7 @@ export const SHED_WHEN_ZERO: ReadonlySet<string> = new Set([
 
 /** Fields written in every answer although they are not required: Go's structs ignore `omitempty`. */
 export const ALWAYS_WRITTEN: Readonly<Record<string, Zero>> = {
+  'apiextensions.v1.CustomResourceDefinitionNames.kind': '',
   'core.v1.Container.resources': 'object',
   'core.v1.EphemeralContainer.resources': 'object',
   'core.v1.PodTemplateSpec.metadata': 'object',

@@ -36,7 +36,13 @@ const STANDARD_FINALIZERS = new Set(['kubernetes', 'orphan', 'foregroundDeletion
 
 export function validateMeta(
   metadata: JsonObject,
-  options: { namespaced: boolean; nameCheck: NameCheck; path?: string },
+  options: {
+    namespaced: boolean;
+    nameCheck: NameCheck;
+    path?: string;
+    /** Kinds that Kubernetes' core does not define take finalizers without a path as well. */
+    anyFinalizer?: boolean | undefined;
+  },
 ): FieldError[] {
   const path = options.path ?? 'metadata';
   const errors: FieldError[] = [];
@@ -61,7 +67,8 @@ export function validateMeta(
   errors.push(...validateLabels(objectAt(metadata, 'labels'), `${path}.labels`));
   errors.push(...validateAnnotations(objectAt(metadata, 'annotations'), `${path}.annotations`));
   errors.push(...validateOwners(listAt(metadata, 'ownerReferences'), `${path}.ownerReferences`));
-  errors.push(...validateFinalizers(stringsAt(metadata, 'finalizers'), `${path}.finalizers`));
+  const finalizers = stringsAt(metadata, 'finalizers');
+  errors.push(...validateFinalizers(finalizers, `${path}.finalizers`, options.anyFinalizer ?? false));
   return errors;
 }
 
@@ -117,12 +124,12 @@ function validateOwners(owners: JsonObject[], field: string): FieldError[] {
   return errors;
 }
 
-function validateFinalizers(finalizers: string[], field: string): FieldError[] {
+function validateFinalizers(finalizers: string[], field: string, any: boolean): FieldError[] {
   const errors: FieldError[] = [];
   finalizers.forEach((finalizer, index) => {
     const at = `${field}[${index}]`;
     errors.push(...checkName(at, finalizer, qualifiedName));
-    if (!finalizer.includes('/') && !STANDARD_FINALIZERS.has(finalizer)) {
+    if (!any && !finalizer.includes('/') && !STANDARD_FINALIZERS.has(finalizer)) {
       errors.push(
         invalidValue(at, finalizer, 'name is neither a standard finalizer name nor is it fully qualified'),
       );

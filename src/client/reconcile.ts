@@ -46,6 +46,12 @@ export function watch<T extends KubeObject>(
   };
 }
 
+/**
+ * Who waits for a time looks again at least this often: a server without clock battery that starts in 1970 would else
+ * sleep until the time of day that it took for the right one, when its clock has long been set.
+ */
+const LONGEST_WAIT_MS = 60_000;
+
 /** Reconciles one key; a returned number asks to be called again after so many milliseconds. */
 export type Reconcile = (key: string) => Promise<number | undefined>;
 
@@ -79,7 +85,7 @@ export class Controller implements Service {
       ...(options.maxDelayMs === undefined ? {} : { maxDelayMs: options.maxDelayMs }),
       process: async (key) => {
         const again = await options.reconcile(key);
-        if (again !== undefined) this.enqueue(key, Math.max(1, again));
+        if (again !== undefined) this.enqueue(key, Math.min(Math.max(1, again), LONGEST_WAIT_MS));
       },
       onError: (key, error, retryInMs) => {
         if (isOrdinary(error)) logger.debug({ key, err: error, retryInMs }, 'reconcile lost a race');

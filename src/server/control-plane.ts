@@ -18,6 +18,7 @@ import type { Measured } from '../scheduler/profile.ts';
 import { Scheduler } from '../scheduler/scheduler.ts';
 import type { MessageBus } from '../wire/message-bus.ts';
 import { admissionPlugins, type OptionalPlugin } from './admission/index.ts';
+import type { Ask } from './admission/policies/compiled.ts';
 import type { AdmissionPlugin } from './admission/port.ts';
 import { BoardState } from './bus/board-state.ts';
 import { DesiredPublisher } from './bus/desired-publisher.ts';
@@ -41,6 +42,8 @@ export interface RegistryExtensions {
   tokenIssuer?: TokenIssuer;
   reviews?: Reviews;
   components?: () => ComponentHealth[];
+  /** `authorizer` in the expressions of admission policies. */
+  authorize?: Ask;
 }
 
 export interface ControlPlaneOptions {
@@ -132,6 +135,7 @@ export class ControlPlane implements Service {
       tokenIssuer: extensions.tokenIssuer,
       reviews: extensions.reviews,
       ...(extensions.components === undefined ? {} : { components: extensions.components }),
+      authorize: extensions.authorize,
     });
     this.registry = registry;
     const clientOf = (name: string): Client =>

@@ -32,6 +32,7 @@ import { Identity } from './identity/identity.ts';
 import { Joining } from './identity/joining.ts';
 import { NodeAuthorizer } from './identity/node-authorizer.ts';
 import { NodeRestriction } from './identity/node-restriction.ts';
+import { policyAuthorizer } from './identity/policy-authorizer.ts';
 import { RbacAuthorizer } from './identity/rbac.ts';
 import { IdentityReviews } from './identity/reviews.ts';
 import { RoleAggregation } from './identity/role-aggregation.ts';
@@ -167,6 +168,7 @@ async function compose(
         admissionAfter: [new RoleGuard(rbac, authorizer)],
         tokenIssuer: tokens,
         reviews: new IdentityReviews({ authorizer, rbac, authenticator }),
+        authorize: policyAuthorizer(authorizer),
         components: () => [
           { name: 'controller-manager', healthy: true, message: 'ok' },
           { name: 'scheduler', healthy: true, message: 'ok' },

@@ -1,5 +1,6 @@
 import type { BoardMeasurements } from '../api/board.ts';
 import type { ConfigMap, Node, Pod, PodStatus, Secret } from '../api/types/core-v1.ts';
+import type { LabelSelector } from '../api/types/meta-v1.ts';
 
 export type { BoardMeasurements } from '../api/board.ts';
 
@@ -183,6 +184,37 @@ export interface SharedServicePort {
   endpoints: { ip: string; port: number; node: string; hostname?: string }[];
 }
 
+/** A NetworkPolicy with its peers looked up by the server. Selectors are for the board's own pods. */
+export interface SharedPolicy {
+  v: 1;
+  namespace: string;
+  name: string;
+  podSelector: LabelSelector;
+  /** Absent: the policy does not isolate in this direction. */
+  ingress?: SharedPolicyRule[];
+  egress?: SharedPolicyRule[];
+}
+
+export interface SharedPolicyRule {
+  /** Absent: anyone. */
+  peers?: SharedPolicyPeer[];
+  /** Absent: all. A name is that of the receiving pod's container port. */
+  ports?: { protocol: 'TCP' | 'UDP' | 'SCTP'; port?: number | string; endPort?: number }[];
+}
+
+export type SharedPolicyPeer =
+  | { cidr: string; except?: string[] }
+  | {
+      namespaces: string[];
+      podSelector: LabelSelector;
+      /** `ports`: the named ones, where the rule has names. */
+      pods: {
+        ip: string;
+        node: string;
+        ports?: { name: string; protocol: 'TCP' | 'UDP' | 'SCTP'; port: number }[];
+      }[];
+    };
+
 export interface SharedNode {
   v: 1;
   name: string;
@@ -199,4 +231,6 @@ export interface SharedDigest {
   /** `namespace/name`. */
   services: string[];
   nodes: string[];
+  /** `namespace/name`. */
+  policies?: string[];
 }

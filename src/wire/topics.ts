@@ -15,6 +15,7 @@
  *   copepod/v1/shared/cluster                                down, retained: ClusterInfo
  *   copepod/v1/shared/services/<ns>/<name>                   down, retained: SharedService
  *   copepod/v1/shared/nodes/<name>                           down, retained: SharedNode
+ *   copepod/v1/shared/policies/<ns>/<name>                   down, retained: SharedPolicy
  *   copepod/v1/shared/digest                                 down, retained: SharedDigest
  */
 const ROOT = 'copepod/v1';
@@ -34,6 +35,7 @@ export const topics = {
   cluster: () => `${ROOT}/shared/cluster`,
   sharedService: (namespace: string, name: string) => `${ROOT}/shared/services/${namespace}/${name}`,
   sharedNode: (name: string) => `${ROOT}/shared/nodes/${name}`,
+  sharedPolicy: (namespace: string, name: string) => `${ROOT}/shared/policies/${namespace}/${name}`,
   sharedDigest: () => `${ROOT}/shared/digest`,
 } as const;
 
@@ -91,7 +93,7 @@ export function parseDesired(node: string, topic: string): DesiredTopic | undefi
 export type SharedTopic =
   | { kind: 'cluster' }
   | { kind: 'digest' }
-  | { kind: 'service'; namespace: string; name: string }
+  | { kind: 'service' | 'policy'; namespace: string; name: string }
   | { kind: 'node'; name: string };
 
 /** What a topic of the shared branch is about. */
@@ -101,6 +103,9 @@ export function parseShared(topic: string): SharedTopic | undefined {
   if ((kind === 'cluster' || kind === 'digest') && rest.length === 0) return { kind };
   if (kind === 'services' && rest.length === 2) {
     return { kind: 'service', namespace: rest[0] as string, name: rest[1] as string };
+  }
+  if (kind === 'policies' && rest.length === 2) {
+    return { kind: 'policy', namespace: rest[0] as string, name: rest[1] as string };
   }
   if (kind === 'nodes' && rest.length === 1) return { kind: 'node', name: rest[0] as string };
   return undefined;

@@ -10,6 +10,7 @@ import type {
   PodStatusReport,
   SharedDigest,
   SharedNode,
+  SharedPolicy,
   SharedService,
   StatusAck,
   StreamRequest,
@@ -45,6 +46,7 @@ export interface Messages {
   ClusterInfo: ClusterInfo;
   SharedService: SharedService;
   SharedNode: SharedNode;
+  SharedPolicy: SharedPolicy;
   SharedDigest: SharedDigest;
 }
 
@@ -79,6 +81,22 @@ const measurements = object({
 
 const streamed = { podUid: text(128), container: name };
 const channels = { stdin: boolean, stdout: boolean, stderr: boolean, tty: boolean };
+
+const policyRules = array(
+  object({
+    'peers?': array(
+      object({
+        'cidr?': text(64),
+        'except?': array(text(64), 1000),
+        'namespaces?': array(text(63), 10_000),
+        'pods?': array(object({ ip, node: name }), 10_000),
+      }),
+      1000,
+    ),
+    'ports?': array(object({ protocol: oneOf('TCP', 'UDP', 'SCTP'), 'endPort?': port }), 1000),
+  }),
+  1000,
+);
 
 /** Every message: its fields (besides `v`) and the most bytes that its JSON may have. */
 const MESSAGES: Readonly<Record<MessageKind, { readonly maxBytes: number; readonly shape: Shape }>> = {
@@ -236,9 +254,23 @@ const MESSAGES: Readonly<Record<MessageKind, { readonly maxBytes: number; readon
     maxBytes: 4 * KIB,
     shape: object({ name, internalIP: ip, podCIDR: text(64) }),
   },
+  SharedPolicy: {
+    maxBytes: OBJECT_BYTES,
+    shape: object({
+      namespace: text(63),
+      name,
+      podSelector: anything,
+      'ingress?': policyRules,
+      'egress?': policyRules,
+    }),
+  },
   SharedDigest: {
     maxBytes: OBJECT_BYTES,
-    shape: object({ services: array(text(317), 20_000), nodes: array(name, 10_000) }),
+    shape: object({
+      services: array(text(317), 20_000),
+      nodes: array(name, 10_000),
+      'policies?': array(text(317), 20_000),
+    }),
   },
 };
 

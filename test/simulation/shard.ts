@@ -20,8 +20,8 @@ const TIMEOUT_MS = 600_000;
 export function simulate(shard: number): void {
   const { SEED, SEEDS, FIRST } = process.env;
   if (SEED !== undefined) {
-    test.runIf(shard === 0)(`seed ${SEED}`, async () => check([await run(SEED)]), TIMEOUT_MS);
-    test.runIf(shard > 0)('the other file repeats the seed', () => {});
+    const what = shard === 0 ? `seed ${SEED}` : 'the other file repeats the seed';
+    test(what, async () => check(shard === 0 ? [await run(SEED)] : []), TIMEOUT_MS);
     return;
   }
   const first = Number(FIRST ?? 1);
@@ -52,6 +52,7 @@ async function run(seed: string): Promise<Outcome> {
 function check(outcomes: readonly Outcome[]): void {
   const failed = outcomes.filter(({ violations }) => violations.length > 0);
   if (failed.length === 0) {
+    if (outcomes.length === 0) return;
     const virtual = outcomes.reduce((sum, { virtualMs }) => sum + virtualMs, 0) / 60_000;
     const writes = outcomes.reduce((sum, { acknowledged }) => sum + acknowledged, 0);
     // Progress: thousands of seeds take their time.

@@ -6,6 +6,7 @@ import { Schemas } from '../../src/api/schema.ts';
 import type { Patch } from '../../src/client/port.ts';
 import { silentLogger } from '../../src/lib/logger.ts';
 import { admissionPlugins, type OptionalPlugin } from '../../src/server/admission/index.ts';
+import type { Ask } from '../../src/server/admission/policies/compiled.ts';
 import type { AdmissionPlugin } from '../../src/server/admission/port.ts';
 import { ApiRegistry } from '../../src/server/registry/api-registry.ts';
 import type { RequestContext, Target, UserInfo } from '../../src/server/registry/port.ts';
@@ -38,7 +39,11 @@ export class AdmissionServer {
 
   /** With the namespace `default` and its service account. */
   static async start(
-    options: { enabled?: OptionalPlugin[]; before?: (store: Store) => AdmissionPlugin[] } = {},
+    options: {
+      enabled?: OptionalPlugin[];
+      before?: (store: Store) => AdmissionPlugin[];
+      authorize?: Ask;
+    } = {},
   ): Promise<AdmissionServer> {
     const clock = new VirtualClock();
     const random = new SeededRandom(3);
@@ -67,6 +72,7 @@ export class AdmissionServer {
       random,
       logger: silentLogger,
       serviceCidr: '10.43.0.0/16',
+      authorize: options.authorize,
     });
     await registry.start();
     const server = new AdmissionServer({ clock, store, registry });

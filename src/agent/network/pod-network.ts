@@ -2,7 +2,7 @@ import type { Pod } from '../../api/types/core-v1.ts';
 import type { Clock, Timer } from '../../lib/clock.ts';
 import type { Logger } from '../../lib/logger.ts';
 import { SerialByKey } from '../../lib/serial.ts';
-import type { ClusterInfo, SharedNode } from '../../wire/messages.ts';
+import type { ClusterInfo, SharedNode, SharedPolicy } from '../../wire/messages.ts';
 import type { HostPort, PodNetwork } from '../ports.ts';
 import { attachCommands, detachCommand, listPodAddresses } from './attach.ts';
 import { planBridge, ROUTE_PROTOCOL } from './bridge.ts';
@@ -85,6 +85,7 @@ export class LinuxPodNetwork implements PodNetwork {
         this.attached.set(port.pod.uid, { ip: port.pod.ip, hostPorts: [] });
       }
     }
+    this.publishAddresses();
     this.verifyTimer = this.clock.every(VERIFY_MS, () => void this.verify());
     await this.reconcile();
   }
@@ -103,6 +104,12 @@ export class LinuxPodNetwork implements PodNetwork {
     this.cluster = cluster;
     this.table.setCidrs(cluster?.clusterCidr ?? this.podCidr(), cluster?.serviceCidr);
     if (this.running) void this.reconcile();
+  }
+
+  /** All NetworkPolicies, and the pods of this board whose labels they look at. Level-triggered; returns at once. */
+  updatePolicies(policies: readonly SharedPolicy[], pods: readonly Pod[]): void {
+    this.table.setPods(pods);
+    this.table.setPolicies(policies);
   }
 
   attach(pod: Pod, pid: number): Promise<{ ips: string[] }> {
@@ -134,6 +141,7 @@ export class LinuxPodNetwork implements PodNetwork {
       if (known) known.hostPorts = pod.hostPorts;
       else if (ip && this.reserve(pod.uid, ip)) this.attached.set(pod.uid, { ip, hostPorts: pod.hostPorts });
     }
+    this.publishAddresses();
     this.publishHostPorts();
   }
 
@@ -180,6 +188,9 @@ export class LinuxPodNetwork implements PodNetwork {
     this.attached.set(uid, record);
     try {
       await this.wire({ podUid: uid, pid, ip, gateway: ipam.gateway, mtu: this.mtu });
+      this.table.addPod(pod);
+      // No packet of a pod before its policies stand.
+      if (this.publishAddresses()) await this.table.flush();
       if (hostPorts.length > 0) await this.openHostPorts(record, hostPorts);
     } catch (error) {
       await this.detachNow(uid);
@@ -193,6 +204,7 @@ export class LinuxPodNetwork implements PodNetwork {
     this.attached.delete(uid);
     await this.tolerate(detachCommand(uid));
     this.ipam?.release(uid);
+    this.publishAddresses();
     if (record && record.hostPorts.length > 0) this.publishHostPorts();
   }
 
@@ -212,6 +224,10 @@ export class LinuxPodNetwork implements PodNetwork {
     record.hostPorts = hostPorts;
     this.publishHostPorts();
     await this.table.flush();
+  }
+
+  private publishAddresses(): boolean {
+    return this.table.setAddresses(new Map([...this.attached].map(([uid, { ip }]) => [uid, ip])));
   }
 
   private publishHostPorts(): void {

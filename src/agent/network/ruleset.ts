@@ -1,8 +1,9 @@
 import { createHash } from 'node:crypto';
-import type { SharedService, SharedServicePort } from '../../wire/messages.ts';
+import type { SharedPolicy, SharedService, SharedServicePort } from '../../wire/messages.ts';
 import type { HostPort } from '../ports.ts';
 import { isIPv4 } from './ipv4.ts';
 import { BRIDGE } from './links.ts';
+import { addPolicies, type LocalPod, POLICY_MAPS, POLICY_RULES } from './policies.ts';
 import { ANY_HOST_IP, endpointKey, type Ruleset } from './ruleset-text.ts';
 
 export interface RulesetInput {
@@ -13,6 +14,9 @@ export interface RulesetInput {
   /** The cluster's DNS address and the port of this board's loopback that answers for it. */
   dns?: { address: string; port: number };
   services: readonly SharedService[];
+  policies?: readonly SharedPolicy[];
+  /** The pods of this board, for policies. */
+  pods?: readonly LocalPod[];
   /** The pods of this board that have hostPorts. */
   hostPorts: readonly { ip: string; ports: readonly HostPort[] }[];
 }
@@ -55,6 +59,8 @@ export function buildRuleset(input: RulesetInput): Ruleset {
   for (const service of ordered) {
     for (const port of service.ports) addServicePort(ruleset, input, service, port);
   }
+  const { nodeName, policies = [], pods = [] } = input;
+  addPolicies(ruleset, { nodeName, policies, pods });
   return ruleset;
 }
 
@@ -83,6 +89,7 @@ function frame({ clusterCidr, serviceCidr, dns }: RulesetInput): string {
     '  map hostports { type inet_proto . inet_service : ipv4_addr . inet_service; }\n',
     '  map hostip-ports { type ipv4_addr . inet_proto . inet_service : ipv4_addr . inet_service; }\n',
     '  set hairpin { type ipv4_addr . ipv4_addr; }\n',
+    POLICY_MAPS,
     // A reset, because the kernel limits the rate of ICMP errors: a second client would wait for its retry.
     chain('refuse', ['meta l4proto tcp reject with tcp reset', 'reject']),
     chain('dispatch', [
@@ -123,7 +130,9 @@ function frame({ clusterCidr, serviceCidr, dns }: RulesetInput): string {
       // Out of its window, a segment is not translated and would reset the connection at the other end.
       `iifname "${BRIDGE}" ct state invalid drop`,
       `oifname "${BRIDGE}" ct state invalid drop`,
+      'ct state established,related accept',
       'ct state new jump refusals',
+      ...POLICY_RULES,
     ]),
     chain('filter-output', [
       base('filter', 'output', FILTER_PRIORITY),

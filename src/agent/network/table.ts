@@ -1,6 +1,7 @@
+import type { Pod } from '../../api/types/core-v1.ts';
 import type { Clock, Timer } from '../../lib/clock.ts';
 import type { Logger } from '../../lib/logger.ts';
-import type { SharedService } from '../../wire/messages.ts';
+import type { SharedPolicy, SharedService } from '../../wire/messages.ts';
 import type { HostPort } from '../ports.ts';
 import { CommandError, type NetCommands, NetworkError, nftScript } from './commands.ts';
 import { isIPv4 } from './ipv4.ts';
@@ -26,6 +27,9 @@ export class NetTable {
   private serviceCidr: string | undefined;
   private dns: { address: string; port: number } | undefined;
   private services: readonly SharedService[] = [];
+  private policies: readonly SharedPolicy[] = [];
+  private pods = new Map<string, Pod>();
+  private addresses: ReadonlyMap<string, string> = new Map();
   private hostPorts: readonly { ip: string; ports: readonly HostPort[] }[] = [];
 
   /** What the kernel holds as far as we know; undefined: unknown, the next write replaces everything. */
@@ -60,6 +64,30 @@ export class NetTable {
   setServices(services: readonly SharedService[]): void {
     this.services = services;
     this.schedule();
+  }
+
+  setPolicies(policies: readonly SharedPolicy[]): void {
+    const any = policies.length + this.policies.length > 0;
+    this.policies = policies;
+    if (any) this.schedule();
+  }
+
+  /** The pods that policies of this board may select, by their labels. */
+  setPods(pods: readonly Pod[]): void {
+    this.pods = new Map(pods.map((pod) => [pod.metadata.uid ?? '', pod]));
+    if (this.policies.length > 0) this.schedule();
+  }
+
+  addPod(pod: Pod): void {
+    this.pods.set(pod.metadata.uid ?? '', pod);
+  }
+
+  /** By pod uid, of those that have an interface. True: policies depend on it, and the change should be waited for. */
+  setAddresses(addresses: ReadonlyMap<string, string>): boolean {
+    this.addresses = addresses;
+    if (this.policies.length === 0) return false;
+    this.schedule();
+    return true;
   }
 
   setHostPorts(hostPorts: readonly { ip: string; ports: readonly HostPort[] }[]): void {
@@ -128,6 +156,8 @@ export class NetTable {
       nodeName: this.nodeName,
       services: this.services,
       hostPorts: this.hostPorts,
+      policies: this.policies,
+      pods: this.policies.length === 0 ? [] : this.localPods(),
       ...(this.clusterCidr ? { clusterCidr: this.clusterCidr } : {}),
       ...(this.serviceCidr ? { serviceCidr: this.serviceCidr } : {}),
       ...(this.dns && isIPv4(this.dns.address) ? { dns: this.dns } : {}),
@@ -137,6 +167,13 @@ export class NetTable {
     this.applied = next;
     this.retryMs = FIRST_RETRY_MS;
     this.lastFailure = '';
+  }
+
+  private localPods(): { ip: string; pod: Pod }[] {
+    return [...this.addresses].flatMap(([uid, ip]) => {
+      const pod = this.pods.get(uid);
+      return pod ? [{ ip, pod }] : [];
+    });
   }
 
   private async transact(script: string, next: Ruleset): Promise<void> {

@@ -1,7 +1,16 @@
-import { CONFIG_MAPS, ENDPOINT_SLICES, NODES, SERVICES } from '../../api/kinds.ts';
+import {
+  CONFIG_MAPS,
+  ENDPOINT_SLICES,
+  NAMESPACES,
+  NETWORK_POLICIES,
+  NODES,
+  PODS,
+  SERVICES,
+} from '../../api/kinds.ts';
 import { keyOf, objectKey, splitKey } from '../../api/object.ts';
-import type { ConfigMap, Service as KubeService, Node } from '../../api/types/core-v1.ts';
+import type { ConfigMap, Service as KubeService, Namespace, Node, Pod } from '../../api/types/core-v1.ts';
 import type { EndpointSlice } from '../../api/types/discovery-v1.ts';
+import type { NetworkPolicy } from '../../api/types/networking-v1.ts';
 import type { Informer, InformerSet } from '../../client/informer.ts';
 import type { Clock } from '../../lib/clock.ts';
 import type { Logger } from '../../lib/logger.ts';
@@ -13,13 +22,16 @@ import { filters, parseShared, topics } from '../../wire/topics.ts';
 import { encodeMessage } from '../../wire/validate.ts';
 import { DNS_CONFIG, dnsRules } from './dns-config.ts';
 import { isShared, sharedNode, sharedService } from './shared-objects.ts';
+import { policyRelevant, sharedPolicy } from './shared-policies.ts';
 
 const SERVICE_NAME_LABEL = 'kubernetes.io/service-name';
 const BY_SERVICE = 'bus/service';
 /** Many services that come or go at once make one digest. */
 const DIGEST_DELAY_MS = 200;
+/** Many pods that change at once make one message of each policy. */
+const POLICY_DELAY_MS = 100;
 
-type Key = `service:${string}` | `node:${string}` | 'cluster' | 'digest';
+type Key = `service:${string}` | `node:${string}` | `policy:${string}` | 'cluster' | 'digest';
 
 /** Publishes for all nodes: Services with their endpoints, nodes with their pod ranges, facts of the cluster. */
 export class ServicesPublisher implements Service {
@@ -31,6 +43,9 @@ export class ServicesPublisher implements Service {
   private readonly slices: Informer<EndpointSlice>;
   private readonly nodes: Informer<Node>;
   private readonly configMaps: Informer<ConfigMap>;
+  private readonly policies: Informer<NetworkPolicy>;
+  private readonly pods: Informer<Pod>;
+  private readonly namespaces: Informer<Namespace>;
   private readonly queue: WorkQueue<Key>;
   /** Topic -> what it retains. */
   private readonly told = new Map<string, string>();
@@ -52,6 +67,9 @@ export class ServicesPublisher implements Service {
     this.slices = options.informers.of(ENDPOINT_SLICES);
     this.nodes = options.informers.of(NODES);
     this.configMaps = options.informers.of(CONFIG_MAPS);
+    this.policies = options.informers.of(NETWORK_POLICIES);
+    this.pods = options.informers.of(PODS);
+    this.namespaces = options.informers.of(NAMESPACES);
     this.queue = new WorkQueue<Key>({
       clock: options.clock,
       process: (key) => this.publish(key),
@@ -65,7 +83,8 @@ export class ServicesPublisher implements Service {
   }
 
   async start(): Promise<void> {
-    const informers = [this.services, this.slices, this.nodes, this.configMaps];
+    const { services, slices, nodes, configMaps, policies, pods, namespaces } = this;
+    const informers = [services, slices, nodes, configMaps, policies, pods, namespaces];
     await Promise.all(informers.map(({ synced }) => synced));
     this.slices.addIndex(BY_SERVICE, serviceOf);
     if (this.externalBroker) this.findStale();
@@ -83,7 +102,17 @@ export class ServicesPublisher implements Service {
     const ofConfig = (config: ConfigMap): void => {
       if (keyOf(config) === DNS_CONFIG) this.queue.add('cluster');
     };
+    const ofPolicy = (policy: NetworkPolicy): void => this.queue.add(`policy:${keyOf(policy)}`);
+    const allPolicies = (): void => {
+      for (const policy of policies.list()) this.queue.addAfter(`policy:${keyOf(policy)}`, POLICY_DELAY_MS);
+    };
+    const ofPod = (pod: Pod, old?: Pod): void => {
+      if (policyRelevant(pod, old)) allPolicies();
+    };
     this.detach = [
+      policies.handle({ onAdd: ofPolicy, onUpdate: ofPolicy, onDelete: ofPolicy }),
+      pods.handle({ onAdd: (pod) => ofPod(pod), onUpdate: ofPod, onDelete: (pod) => ofPod(pod) }),
+      namespaces.handle({ onAdd: allPolicies, onUpdate: allPolicies, onDelete: allPolicies }),
       this.configMaps.handle({ onAdd: ofConfig, onUpdate: ofConfig, onDelete: ofConfig }),
       this.services.handle({ onAdd: ofService, onUpdate: ofService, onDelete: ofService }),
       this.slices.handle({
@@ -111,6 +140,7 @@ export class ServicesPublisher implements Service {
     this.queue.add('digest');
     for (const service of this.services.list()) this.queue.add(`service:${keyOf(service)}`);
     for (const node of this.nodes.list()) this.queue.add(`node:${node.metadata.name ?? ''}`);
+    for (const policy of this.policies.list()) this.queue.add(`policy:${keyOf(policy)}`);
   }
 
   /** What another server process retained at an external broker counts as told: if it is stale, it is cleared. */
@@ -119,7 +149,8 @@ export class ServicesPublisher implements Service {
       const subject = retained && payload !== '' ? parseShared(topic) : undefined;
       if (!subject) return;
       if (!this.told.has(topic)) this.told.set(topic, payload);
-      if (subject.kind === 'service') this.queue.add(`service:${objectKey(subject.namespace, subject.name)}`);
+      if (subject.kind === 'service' || subject.kind === 'policy')
+        this.queue.add(`${subject.kind}:${objectKey(subject.namespace, subject.name)}`);
       else if (subject.kind === 'node') this.queue.add(`node:${subject.name}`);
       else this.queue.add(subject.kind);
     });
@@ -155,6 +186,7 @@ export class ServicesPublisher implements Service {
           v: 1,
           services,
           nodes: nodes.map(({ metadata }) => metadata.name ?? '').sort(),
+          policies: this.policies.list().map(keyOf).sort(),
         }),
       };
     }
@@ -163,6 +195,19 @@ export class ServicesPublisher implements Service {
       const node = this.nodes.get(undefined, name);
       const shared = node && sharedNode(node);
       return { topic: topics.sharedNode(name), payload: shared ? this.encode('SharedNode', shared) : '' };
+    }
+    if (key.startsWith('policy:')) {
+      const policyKey = key.slice('policy:'.length);
+      const { namespace = '', name } = splitKey(policyKey);
+      const policy = this.policies.byKey(policyKey);
+      const world = {
+        namespaces: this.namespaces.list(),
+        podsOf: (of: string): readonly Pod[] => this.pods.list(of),
+      };
+      return {
+        topic: topics.sharedPolicy(namespace, name),
+        payload: policy ? this.encode('SharedPolicy', sharedPolicy(policy, world)) : '',
+      };
     }
     const serviceKey = key.slice('service:'.length);
     const { namespace = '', name } = splitKey(serviceKey);
@@ -174,7 +219,7 @@ export class ServicesPublisher implements Service {
     };
   }
 
-  private encode<K extends 'ClusterInfo' | 'SharedDigest' | 'SharedNode' | 'SharedService'>(
+  private encode<K extends 'ClusterInfo' | 'SharedDigest' | 'SharedNode' | 'SharedPolicy' | 'SharedService'>(
     kind: K,
     message: Parameters<typeof encodeMessage<K>>[1],
   ): string {

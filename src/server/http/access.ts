@@ -65,6 +65,12 @@ export class Access {
     this.demand(attributesOf(user, info, query));
   }
 
+  /** For a write that makes an object where it finds none: throws 403 unless the user may. */
+  creation(user: UserInfo, info: RequestInfo, query: URLSearchParams): (() => void) | undefined {
+    if (info.kind === 'path') return undefined;
+    return () => this.authorize(user, { ...info, verb: 'create' }, query);
+  }
+
   private demand(attributes: Attributes): void {
     const decision = this.options.authorizer.authorize(attributes);
     if (!decision.allowed) throw refusal(attributes, decision.reason);

@@ -5,6 +5,7 @@ import type { AnswerForm } from './negotiation.ts';
 
 /** Below this, compressing costs more than it saves; as Kubernetes. */
 const COMPRESS_FROM = 128 * 1024;
+const PIECE = 256 * 1024;
 const GZIP_LEVEL = 1;
 /** RFC 7234 3.2: nobody between may keep what RBAC decided for one user. */
 export const NOT_CACHED = 'no-cache, private';
@@ -57,7 +58,25 @@ export async function sendText(
   }
   all['content-length'] = body.length;
   response.writeHead(code, all);
-  response.end(request.method === 'HEAD' ? undefined : body);
+  if (request.method === 'HEAD') response.end();
+  else await writeBody(response, body);
+}
+
+/** In pieces, as the client takes them: TLS copies what it is given, and a client that stands still shows. */
+async function writeBody(response: ServerResponse, body: Buffer): Promise<void> {
+  let from = 0;
+  for (; body.length - from > PIECE; from += PIECE) {
+    if (response.destroyed) return;
+    if (response.write(body.subarray(from, from + PIECE))) continue;
+    await new Promise<void>((resolve) => {
+      const go = (): void => {
+        response.off('drain', go).off('close', go);
+        resolve();
+      };
+      response.on('drain', go).on('close', go);
+    });
+  }
+  if (!response.destroyed) response.end(from === 0 ? body : body.subarray(from));
 }
 
 export function acceptsGzip(request: IncomingMessage): boolean {

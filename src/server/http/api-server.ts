@@ -5,7 +5,7 @@ import type { Duplex } from 'node:stream';
 import type { TLSSocket } from 'node:tls';
 import type { Catalogue } from '../../api/catalogue.ts';
 import { badRequest, StatusError } from '../../api/errors.ts';
-import { type Clock, withTimeout } from '../../lib/clock.ts';
+import { type Clock, type Timer, withTimeout } from '../../lib/clock.ts';
 import type { Logger } from '../../lib/logger.ts';
 import type { Random } from '../../lib/random.ts';
 import type { Service } from '../../lib/service.ts';
@@ -78,7 +78,7 @@ export interface ServerLimits {
   perClient?: number;
   /** The longest that a TLS handshake, and then a request's head, may take. */
   headMs?: number;
-  /** The longest that a client may take nothing of an answer that waits for it. */
+  /** A client that takes nothing of its answer for this long (twice it at most) is cut off. */
   stallMs?: number;
 }
 
@@ -107,7 +107,9 @@ export class ApiServer implements Service {
   private server: Server | undefined;
   /** Sockets that left HTTP: Node forgets them, stop() must not. */
   private readonly upgraded = new Set<Duplex>();
-  private readonly connections = new Set<TLSSocket>();
+  /** With the bytes that each had taken when last looked at. */
+  private readonly connections = new Map<TLSSocket, number>();
+  private stalls: Timer | undefined;
   private readonly working = new Set<Promise<void>>();
   private stopping = false;
 
@@ -198,10 +200,14 @@ export class ApiServer implements Service {
     server.maxConnections = MOST_CONNECTIONS;
     server.on('upgrade', (request, socket, head) => this.track(this.onUpgrade({ request, socket, head })));
     server.on('secureConnection', (socket: TLSSocket) => {
-      this.connections.add(socket);
+      this.connections.set(socket, 0);
       socket.once('close', () => this.connections.delete(socket));
     });
-    server.on('tlsClientError', (error) => logger.debug({ error: error.message }, 'TLS handshake failed'));
+    server.on('tlsClientError', (error, socket) => {
+      logger.debug({ error: error.message }, 'TLS handshake failed');
+      // Nothing can be said to it before the handshake, and it would be waited for.
+      socket.destroy();
+    });
     server.on('clientError', (error, socket) => {
       logger.debug({ error: error.message }, 'malformed request');
       if (socket.writable) socket.end('HTTP/1.1 400 Bad Request\r\nconnection: close\r\n\r\n');
@@ -209,6 +215,7 @@ export class ApiServer implements Service {
     });
     this.server = server;
     this.openApi.start();
+    this.stalls = this.options.clock.every(this.options.limits?.stallMs ?? STALL_MS, () => this.cutStalled());
     await new Promise<void>((resolve, reject) => {
       server.once('error', reject);
       server.listen(listen.port, listen.address, () => {
@@ -224,6 +231,7 @@ export class ApiServer implements Service {
     const { server } = this;
     if (!server) return;
     this.stopping = true;
+    this.stalls?.cancel();
     const closed = new Promise<void>((resolve) => server.close(() => resolve()));
     this.watches.stop();
     const { clock, logger } = this.options;
@@ -233,7 +241,7 @@ export class ApiServer implements Service {
     // end() lets what is written still go out; destroying at once would lose the ends of watches. Node writes what was
     // corked only when this turn of the loop is over.
     await new Promise((resolve) => setImmediate(resolve));
-    for (const socket of [...this.connections, ...this.upgraded]) socket.end();
+    for (const socket of [...this.connections.keys(), ...this.upgraded]) socket.end();
     await withTimeout(clock, FLUSH_MS, closed, () => new Error('flush')).catch(() => {
       for (const socket of this.upgraded) socket.destroy();
       server.closeAllConnections();
@@ -242,6 +250,15 @@ export class ApiServer implements Service {
     await closed;
     this.server = undefined;
     this.stopping = false;
+  }
+
+  /** Clients that took nothing of what waits for them since the last look: dead, asleep, or hostile. */
+  private cutStalled(): void {
+    for (const [socket, before] of this.connections) {
+      const taken = socket.bytesWritten - socket.writableLength;
+      if (socket.writableLength > 0 && taken === before) socket.destroy();
+      else this.connections.set(socket, taken);
+    }
   }
 
   private track(work: Promise<void>): void {
@@ -267,17 +284,14 @@ export class ApiServer implements Service {
       const user = asking && this.authorized(request, asking.user, asking.open, info, url.query);
       leave = this.fairness.enter(user?.name ?? request.socket.remoteAddress ?? '');
       response.once('close', leave);
-      const demandCreate = user && this.demandCreate(user, info, url.query);
+      const demandCreate = user && this.access.creation(user, info, url.query);
       const context = makeContext(user ?? NOBODY, requestId, warnings, request, url.query, demandCreate);
       if (info.kind === 'path') await this.paths.handle(method, info.path, user, answering);
       else await this.handleResource(info, context, answering, leave);
     } catch (error) {
       await this.answerError(error, answering, info);
     } finally {
-      // Until the client has taken its answer, that answer takes memory, and the request its place.
-      const waits = response.writableEnded && !response.closed;
-      if (waits) response.setTimeout(this.options.limits?.stallMs ?? STALL_MS, () => response.destroy());
-      else leave?.();
+      leave?.();
       this.metrics.count(
         info?.kind === 'resource' ? info.verb : method.toLowerCase(),
         info?.kind === 'resource' ? this.knownResource(info) : '',
@@ -322,12 +336,6 @@ export class ApiServer implements Service {
     const effective = this.access.effectiveUser(request, user);
     if (!open) this.access.authorize(effective, info, query);
     return effective;
-  }
-
-  /** What a write needs that makes an object where it finds none. */
-  private demandCreate(user: UserInfo, info: RequestInfo, query: URLSearchParams): (() => void) | undefined {
-    if (info.kind === 'path') return undefined;
-    return () => this.access.authorize(user, { ...info, verb: 'create' }, query);
   }
 
   private async handleResource(

@@ -1,6 +1,6 @@
 // What admission policies need to know of the objects they mutate.
 import type { Catalogue } from '../../api/catalogue.ts';
-import type { JsonObject } from '../../api/object.ts';
+import { cloneJson, type JsonObject } from '../../api/object.ts';
 import type { Finish } from '../admission/policies/mutating.ts';
 import type { AdmissionRequest } from '../admission/port.ts';
 import { decodePatched } from './decoding.ts';
@@ -15,6 +15,8 @@ export function mutationsOf(resources: ServedResources, catalogue: Catalogue): F
     decode: (request, object): JsonObject => {
       const served = storedTypeOf(request);
       const { info, apiVersion, struct } = served;
+      // The pipeline keeps what it has until the whole mutation stands: custom types decode in place.
+      if (served.custom) return served.custom.decode(cloneJson(object), undefined).object;
       const as = { kind: info.kind, apiVersion, struct };
       const decoded = decodePatched(catalogue, as, object, { fieldValidation: 'Ignore' }, request.context);
       applyDefaults(served, decoded);

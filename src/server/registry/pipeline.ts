@@ -126,6 +126,7 @@ export class WritePipeline {
         ...validateMeta(metadata, {
           namespaced: info.namespaced,
           nameCheck: NAME_CHECKS[strategy.nameRule ?? 'dns-subdomain'],
+          anyFinalizer: strategy.anyFinalizer,
         }),
         ...(strategy.validate?.(stored) ?? []),
       ];
@@ -278,6 +279,7 @@ export class WritePipeline {
       namespaced: info.namespaced,
       // A name that was accepted once stays accepted.
       nameCheck: () => [],
+      anyFinalizer: strategy.anyFinalizer,
     });
     if (projection.validateChange) return [...errors, ...projection.validateChange(next, old)];
     if (target.subresource !== undefined) return errors;

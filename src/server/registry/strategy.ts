@@ -42,6 +42,8 @@ export interface Strategy {
   readonly requireResourceVersionOnUpdate?: boolean;
   /** metadata.generation is kept (1 on create, +1 when the spec changes). */
   readonly hasGeneration?: boolean;
+  /** Finalizers need no path: kinds that Kubernetes' core does not define. */
+  readonly anyFinalizer?: boolean;
   /** How names are checked: default is a DNS subdomain. */
   readonly nameRule?: 'dns-subdomain' | 'dns-label' | 'dns-1035-label' | 'path-segment';
   /**

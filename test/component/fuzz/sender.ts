@@ -23,9 +23,9 @@ export function send(
       path,
       headers: { ...headers, ...(body ? { 'content-length': content.length } : {}) },
     });
-    const timer = setTimeout(() => finish('late'), deadlineMs);
+    const deadline = AbortSignal.timeout(deadlineMs);
+    deadline.addEventListener('abort', () => finish('late'), { once: true });
     const finish = (reply: Reply | 'late'): void => {
-      clearTimeout(timer);
       resolve(reply);
       if (reply === 'late') sent.destroy();
     };

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { buildRuleset, type RulesetInput } from '../../../src/agent/network/ruleset.ts';
 import { renderChange, renderRuleset } from '../../../src/agent/network/ruleset-text.ts';
+import type { Pod } from '../../../src/api/types/core-v1.ts';
 import type { SharedService } from '../../../src/wire/messages.ts';
 
 // The scripts beside this file are what nft is given. Changed on purpose? `npx vitest run -u test/golden/network`, and
@@ -93,6 +94,69 @@ const base: RulesetInput = {
     },
   ],
 };
+const podOf = (namespace: string, labels: Record<string, string>, ports: object[] = []): Pod =>
+  ({ metadata: { namespace, labels }, spec: { containers: [{ name: 'c', ports }] } }) as unknown as Pod;
+const guarded: RulesetInput = {
+  ...base,
+  services: [],
+  hostPorts: [],
+  policies: [
+    {
+      v: 1,
+      namespace: 'shop',
+      name: 'db',
+      podSelector: { matchLabels: { app: 'db' } },
+      ingress: [
+        {
+          peers: [
+            {
+              namespaces: ['shop'],
+              podSelector: { matchLabels: { app: 'front' } },
+              // An address of this board that the server has of an earlier boot does not count.
+              pods: [
+                { ip: '10.42.1.5', node: 'two' },
+                { ip: '10.42.0.200', node: 'one' },
+              ],
+            },
+            { cidr: '192.168.0.0/16', except: ['192.168.7.0/24', '192.168.8.0/24'] },
+            { cidr: 'fd00::/8' },
+          ],
+          ports: [
+            { protocol: 'TCP', port: 'sql' },
+            { protocol: 'UDP', port: 4000, endPort: 4010 },
+            { protocol: 'SCTP' },
+          ],
+        },
+        { ports: [{ protocol: 'TCP', port: 9100 }] },
+      ],
+    },
+    { v: 1, namespace: 'shop', name: 'deny', podSelector: {}, ingress: [], egress: [] },
+    {
+      v: 1,
+      namespace: 'shop',
+      name: 'out',
+      podSelector: { matchLabels: { app: 'front' } },
+      egress: [
+        {
+          peers: [
+            {
+              namespaces: ['shop'],
+              podSelector: { matchLabels: { app: 'db' } },
+              pods: [{ ip: '10.42.1.6', node: 'two', ports: [{ name: 'sql', protocol: 'TCP', port: 5433 }] }],
+            },
+          ],
+          ports: [{ protocol: 'TCP', port: 'sql' }],
+        },
+      ],
+    },
+    { v: 1, namespace: 'other', name: 'deny', podSelector: {}, ingress: [] },
+  ],
+  pods: [
+    { ip: '10.42.0.5', pod: podOf('shop', { app: 'db' }, [{ name: 'sql', containerPort: 5432 }]) },
+    { ip: '10.42.0.6', pod: podOf('shop', { app: 'front' }) },
+    { ip: '10.42.0.7', pod: podOf('free', { app: 'db' }) },
+  ],
+};
 const file = (name: string): string => new URL(`./${name}.nft`, import.meta.url).pathname;
 
 describe('nft scripts', () => {
@@ -103,6 +167,19 @@ describe('nft scripts', () => {
 
   it('of every kind of Service and hostPort', async () => {
     await expect(renderRuleset(buildRuleset(base))).toMatchFileSnapshot(file('full'));
+  });
+
+  it('of NetworkPolicies', async () => {
+    await expect(renderRuleset(buildRuleset(guarded))).toMatchFileSnapshot(file('policies'));
+  });
+
+  it('of a peer that comes, elsewhere and here', async () => {
+    const next = structuredClone(guarded);
+    const peer = next.policies?.[0]?.ingress?.[0]?.peers?.[0];
+    if (peer && 'pods' in peer) peer.pods.push({ ip: '10.42.1.9', node: 'two' });
+    const pods = [...(guarded.pods ?? []), { ip: '10.42.0.9', pod: podOf('shop', { app: 'front' }) }];
+    const change = renderChange(buildRuleset(guarded), buildRuleset({ ...next, pods }));
+    await expect(change).toMatchFileSnapshot(file('policies-change'));
   });
 
   it('of a change of endpoints, a new Service and a removed one', async () => {

@@ -180,7 +180,11 @@ export class AdmissionPolicies implements AdmissionPlugin {
       try {
         for (const params of paramsOf(policy, binding, request.target.namespace, this.options)) {
           const scope = values.scope(compiled, params, budget);
-          if (!meets(compiled, scope, budget)) continue;
+          const conditions = conditionsHold(policy, compiled, scope, budget);
+          if (conditions !== true) {
+            if (conditions) verdicts.push(conditions);
+            continue;
+          }
           verdicts.push(...judge(policy, compiled, scope, budget));
           for (const { key, value } of auditValues(policy, compiled, scope, budget)) {
             const name = `${policyName}/${key}`;
@@ -227,6 +231,22 @@ export class AdmissionPolicies implements AdmissionPlugin {
     if (audited.length > 0) request.context.annotate?.(FAILURE_ANNOTATION, JSON.stringify(audited));
     for (const [key, list] of annotations) request.context.annotate?.(key, list.join(', '));
     if (denial) throw denial;
+  }
+}
+
+/** False: the policy does not apply. A condition that fails counts as a validation that does. */
+function conditionsHold(
+  policy: JsonObject,
+  compiled: CompiledPolicy,
+  scope: object,
+  budget: Budget,
+): boolean | Verdict {
+  try {
+    return meets(compiled, scope, budget);
+  } catch (error) {
+    if (!(error instanceof ExpressionError)) throw error;
+    if (objectAt(policy, 'spec').failurePolicy === 'Ignore') return false;
+    return { message: error.message, reason: 'Invalid', index: 0 };
   }
 }
 

@@ -12,6 +12,7 @@ export function definitionStrategy(
 ): Strategy {
   return {
     ...base,
+    anyFinalizer: true,
     prepareForCreate: (object, now) => {
       base.prepareForCreate?.(object, now);
       const storage = listAt(objectAt(object, 'spec'), 'versions').find((version) => version.storage === true);
@@ -36,8 +37,9 @@ export function definitionStrategy(
     },
     validate: (object) => {
       const errors = base.validate?.(object) ?? [];
-      // Only schemas of the right form can be compiled.
-      return errors.length > 0 ? errors : problems(object);
+      // Where the form is wrong already, there is nothing more to say.
+      const told = new Set(errors.map(({ field }) => field));
+      return [...errors, ...problems(object).filter(({ field }) => !told.has(field))];
     },
     // Accepted names decide who may have them after a crash.
     isDecision: () => true,

@@ -317,12 +317,14 @@ function nameOf(definition: JsonObject): string {
 
 /** Whether what was compiled of an entry still holds. */
 function sameSchema(known: Entry, definition: JsonObject, version: JsonObject): boolean {
-  return jsonEqual(known.version, version) && jsonEqual(storageOf(known.definition), storageOf(definition));
+  return jsonEqual(known.version, version) && jsonEqual(commonOf(known.definition), commonOf(definition));
 }
 
-function storageOf(definition: JsonObject): JsonObject {
+/** What each version takes from the rest of its definition. */
+function commonOf(definition: JsonObject): JsonObject {
   const spec = objectAt(definition, 'spec');
   const versions = Array.isArray(spec.versions) ? spec.versions : [];
   const storage = versions.map(asObject).find((version) => version?.storage === true);
-  return { storage: storage?.name, preserves: spec.preserveUnknownFields };
+  const ending = isTrue(definition, 'Terminating');
+  return { storage: storage?.name, preserves: spec.preserveUnknownFields, ending };
 }

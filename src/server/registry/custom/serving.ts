@@ -5,15 +5,12 @@ import type { JsonObject } from '../../../api/object.ts';
 import type { StructNode } from '../../../api/schema.ts';
 import { asObject, invalidValue, listAt, objectAt, stringAt, stringsAt } from '../../../api/validation.ts';
 import { CelEngine, type RuleProblem } from './cel/rules.ts';
-import { isTrue } from './conditions.ts';
 import { loadPatterns, type PatternEngine } from './patterns.ts';
 import { compileStructural, enginesNeeded, type Structural } from './structural.ts';
 import type { CustomType } from './types.ts';
 import { CustomVersion } from './version.ts';
 
 const VERBS = ['delete', 'deletecollection', 'get', 'list', 'patch', 'create', 'update', 'watch'];
-/** What is being removed is not added to. */
-const TERMINATING_VERBS = ['delete', 'deletecollection', 'get', 'list', 'watch'];
 const SUBRESOURCE_VERBS = ['get', 'patch', 'update'];
 
 export class Serving {
@@ -47,8 +44,17 @@ export class Serving {
     return listAt(objectAt(definition, 'spec'), 'versions').flatMap((version, index) => {
       const schema = asObject(objectAt(version, 'schema').openAPIV3Schema);
       if (!schema) return [];
-      return this.problemsOf(schema, `spec.versions[${index}].schema.openAPIV3Schema`);
+      return this.problemsIn(schema, `spec.versions[${index}].schema.openAPIV3Schema`);
     });
+  }
+
+  private problemsIn(schema: JsonObject, path: string): FieldError[] {
+    try {
+      return this.problemsOf(schema, path);
+    } catch {
+      // A schema of the wrong form: its own rules have told.
+      return [];
+    }
   }
 
   private problemsOf(raw: JsonObject, path: string): FieldError[] {
@@ -105,7 +111,6 @@ function locate(schema: Structural, path: string, places: Map<Structural, string
 export function entriesOf(definition: JsonObject): { info: ResourceInfo; version: JsonObject }[] {
   const spec = objectAt(definition, 'spec');
   const names = objectAt(objectAt(definition, 'status'), 'acceptedNames');
-  const verbs = isTrue(definition, 'Terminating') ? TERMINATING_VERBS : VERBS;
   const kind = stringAt(names, 'kind');
   return listAt(spec, 'versions')
     .filter((version) => version.served === true && isConvertible(spec, version))
@@ -119,7 +124,7 @@ export function entriesOf(definition: JsonObject): { info: ResourceInfo; version
         listKind: stringAt(names, 'listKind') || `${kind}List`,
         singular: stringAt(names, 'singular'),
         namespaced: spec.scope === 'Namespaced',
-        verbs,
+        verbs: VERBS,
         shortNames: stringsAt(names, 'shortNames'),
         categories: stringsAt(names, 'categories'),
         subresources: subresourcesOf(version, kind),

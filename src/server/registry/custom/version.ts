@@ -1,17 +1,18 @@
 // One served version of a definition: how its objects are decoded, converted, validated, scaled and printed.
-import type { FieldError } from '../../../api/errors.ts';
+import { type FieldError, StatusError } from '../../../api/errors.ts';
 import { cloneJson, type Json, type JsonObject, type KubeObject } from '../../../api/object.ts';
 import { jsonEqual } from '../../../api/patch-json.ts';
 import type { ResourceRef } from '../../../api/resource.ts';
 import { apiVersionOf } from '../../../api/resource.ts';
 import type { StructNode } from '../../../api/schema.ts';
 import { type Decoded, decodeObject } from '../../../api/schema-decode.ts';
-import { asObject, invalidValue, listAt, numberAt, objectAt, stringAt } from '../../../api/validation.ts';
+import { asObject, invalidValue, listAt, numberAt, objectAt, stringAt, stringsAt } from '../../../api/validation.ts';
 import type { Conversion } from '../conversion.ts';
 import { ageOf } from '../strategies/age.ts';
 import type { Strategy } from '../strategy.ts';
 import type { CelEngine, SchemaRules } from './cel/rules.ts';
 import { dropNulls, isSettled, prune, setDefaults } from './coercion.ts';
+import { isTrue } from './conditions.ts';
 import { compileJsonPath, simplePath, valueAt } from './json-path.ts';
 import { validateEmbedded, validateListTypes } from './list-types.ts';
 import type { PatternEngine } from './patterns.ts';
@@ -31,6 +32,7 @@ export interface VersionOptions {
   rules: CelEngine | undefined;
 }
 
+const NO_MORE = 'create not allowed while custom resource definition is terminating';
 const LARGEST_REPLICAS = 2147483647;
 
 export class CustomVersion implements CustomType {
@@ -48,6 +50,8 @@ export class CustomVersion implements CustomType {
   private readonly patterns: PatternEngine | undefined;
   private readonly rules: SchemaRules | undefined;
   private readonly hasStatus: boolean;
+  /** Its definition is being deleted. */
+  private readonly ending: boolean;
   private readonly printers: readonly Printer[];
   /** Stored objects as this version shows them; good as long as the object's metadata is the very same. */
   private readonly views = new WeakMap<KubeObject, { view: KubeObject; metadata: object }>();
@@ -57,6 +61,7 @@ export class CustomVersion implements CustomType {
     const spec = objectAt(definition, 'spec');
     const group = stringAt(spec, 'group');
     this.version = version;
+    this.ending = isTrue(definition, 'Terminating');
     this.meta = meta;
     this.kind = stringAt(objectAt(spec, 'names'), 'kind');
     this.apiVersion = apiVersionOf({ group, version: stringAt(version, 'name') });
@@ -156,8 +161,11 @@ export class CustomVersion implements CustomType {
       hasGeneration: true,
       requireResourceVersionOnUpdate: true,
       validatesUpdates: false,
+      anyFinalizer: true,
+      warnings: finalizerWarnings,
       ...(warning === undefined ? {} : { deprecation: warning }),
       prepareForCreate: (object) => {
+        if (this.ending) throw new StatusError('MethodNotAllowed', 405, NO_MORE, {});
         if (hasStatus) delete object.status;
       },
       prepareForUpdate: (object, old) => {
@@ -232,6 +240,18 @@ export class CustomVersion implements CustomType {
   }
 }
 
+const STANDARD_FINALIZERS = new Set(['kubernetes', 'orphan', 'foregroundDeletion']);
+
+function finalizerWarnings(object: JsonObject, old: JsonObject | undefined): string[] {
+  const before = stringsAt(objectAt(old, 'metadata'), 'finalizers');
+  return stringsAt(objectAt(object, 'metadata'), 'finalizers')
+    .filter((name) => !name.includes('/') && !STANDARD_FINALIZERS.has(name) && !before.includes(name))
+    .map(
+      (name) =>
+        `metadata.finalizers: ${JSON.stringify(name)}: prefer a domain-qualified finalizer name including a path (/) to avoid accidental conflicts with other finalizer writers`,
+    );
+}
+
 const BLOCKING: ReadonlySet<string> = new Set([
   'FieldValueNotSupported',
   'FieldValueRequired',
@@ -241,7 +261,7 @@ const BLOCKING: ReadonlySet<string> = new Set([
 ]);
 const NOT_CHECKED: FieldError = invalidValue(
   NO_PATH,
-  null,
+  'null',
   'some validation rules were not checked because the object was invalid; correct the existing errors to complete validation',
 );
 

@@ -65,7 +65,7 @@ describe('merge keeps the order of the configuration and the place of what it do
     ['nothing new', ['a', 'b', 'c'], ['b'], ['a', 'b', 'c']],
     ['appended', ['a', 'b'], ['c'], ['a', 'b', 'c']],
     ['before what follows it', ['a', 'b', 'c'], ['x', 'c'], ['a', 'b', 'x', 'c']],
-    ['reordered', ['a', 'b', 'c'], ['c', 'a'], ['c', 'b', 'a']],
+    ['reordered', ['a', 'b', 'c'], ['c', 'a'], ['b', 'c', 'a']],
     ['reordered whole', ['a', 'b', 'c'], ['c', 'b', 'a'], ['c', 'b', 'a']],
     ['from nothing', [], ['b', 'a'], ['b', 'a']],
   ])('%s', (_, live, config, expected) => {

@@ -2,12 +2,19 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { ApplyConflicts, apply } from '../../../../src/api/managed-fields/apply.ts';
-import type { Owners } from '../../../../src/api/managed-fields/entries.ts';
-import { difference, has, isEmpty, paths } from '../../../../src/api/managed-fields/field-set.ts';
+import { type Owners, sameOwners } from '../../../../src/api/managed-fields/entries.ts';
+import {
+  below,
+  difference,
+  has,
+  isEmpty,
+  NO_FIELDS,
+  paths,
+} from '../../../../src/api/managed-fields/field-set.ts';
 import { fieldsOf } from '../../../../src/api/managed-fields/fields-of.ts';
 import { compareElements } from '../../../../src/api/managed-fields/path-element.ts';
 import { ownersAfterUpdate } from '../../../../src/api/managed-fields/update.ts';
-import type { JsonObject } from '../../../../src/api/object.ts';
+import type { Json, JsonObject } from '../../../../src/api/object.ts';
 import { jsonEqual } from '../../../../src/api/patch-json.ts';
 import { THING, thing, thingType } from './support.ts';
 
@@ -45,10 +52,28 @@ interface State {
 
 type Step = { manager: string; config: JsonObject; kind: string };
 
-function take({ object, owners }: State, { manager: name, config, kind }: Step, time: string): State {
+function take(state: State, one: Step, time: string): State {
+  const { object, owners } = written(state, one, time);
+  return { object: settled(object) as JsonObject, owners };
+}
+
+/** As decoding leaves an object before it is stored: what is empty is not there. */
+function settled(value: Json): Json | undefined {
+  if (typeof value !== 'object') return value;
+  if (value === null) return undefined;
+  if (Array.isArray(value))
+    return value.length === 0 ? undefined : value.map((item) => settled(item) as Json);
+  const kept = Object.entries(value).flatMap(([name, inner]) => {
+    const left = settled(inner as Json);
+    return left === undefined ? [] : [[name, left]];
+  });
+  return kept.length === 0 ? undefined : (Object.fromEntries(kept) as JsonObject);
+}
+
+function written({ object, owners }: State, { manager: name, config, kind }: Step, time: string): State {
   if (kind === 'update') {
     const updated = ownersAfterUpdate(thingType, object, config, owners, { manager: name, time });
-    return { object: config, owners: updated };
+    return { object: settled(config) as JsonObject, owners: updated };
   }
   try {
     return apply(thingType, object, config, owners, { manager: name, time, force: kind === 'force' });
@@ -74,7 +99,8 @@ test('an apply that is repeated changes nothing at all', () => {
       const first = take(after(before), { manager: name, config, kind: 'force' }, 't1');
       const second = take(first, { manager: name, config, kind: 'apply' }, 't2');
       expect(jsonEqual(second.object, first.object)).toBe(true);
-      expect(second.owners).toBe(first.owners);
+      // What an empty map was set to and lost again has a time, which the registry does not take for a change.
+      expect(sameOwners(second.owners, first.owners, true)).toBe(true);
     }),
     RUNS,
   );
@@ -100,16 +126,20 @@ test('a forced apply sets what it says, owns it, and leaves it to nobody who say
 
 test('whoever gives all up takes away only what was theirs alone', () => {
   fc.assert(
-    fc.property(steps, manager, (before, name) => {
-      const state = after(before);
+    fc.property(steps, manager, (history, name) => {
+      const state = after(history);
       const others = state.owners.filter((owner) => !(owner.manager === name && owner.operation === 'Apply'));
       const { object, owners } = take(state, { manager: name, config: thing({}), kind: 'apply' }, 't');
       const left = fieldsOf(THING, object);
+      const before = fieldsOf(THING, state.object);
       for (const owner of others) {
         for (const path of paths(owner.fieldsV1, compareElements)) {
-          const leaf = path.join('/');
-          const existed = has(fieldsOf(THING, state.object), path);
-          if (existed) expect([leaf, has(left, path)]).toEqual([leaf, true]);
+          // A map may be left empty, and then is no longer there. An item or an entry goes with its last owner, whoever
+          // owns fields in it: so it is in Kubernetes.
+          const isLeaf = has(before, path) && path.reduce(below, before) === NO_FIELDS;
+          const around = path.map((_, index) => path.slice(0, index + 1)).filter((part) => has(before, part));
+          const isHeld = around.every((part) => others.some(({ fieldsV1 }) => has(fieldsV1, part)));
+          if (isLeaf && isHeld) expect([path.join('/'), has(left, path)]).toEqual([path.join('/'), true]);
         }
       }
       expect(owners.some((owner) => owner.manager === name && owner.operation === 'Apply')).toBe(false);
