@@ -44,6 +44,15 @@ export interface RegistryExtensions {
   components?: () => ComponentHealth[];
   /** `authorizer` in the expressions of admission policies. */
   authorize?: Ask;
+  /** What runs beside the controllers: certificate signing. */
+  services?: (shared: SharedParts) => Service[];
+}
+
+export interface SharedParts {
+  client: Client;
+  informers: InformerSet;
+  clock: Clock;
+  logger: Logger;
 }
 
 export interface ControlPlaneOptions {
@@ -184,6 +193,7 @@ export class ControlPlane implements Service {
       informers,
       this.events,
       ...createControllers({ ...shared, catalogue, clusterCidr, ca: options.ca }),
+      ...(extensions.services?.(shared) ?? []),
       this.scheduler,
       new NodeMonitor({ ...shared, liveness: this.boards.liveness }),
       new BoardConditions({ ...shared, readings: this.boards.readings }),

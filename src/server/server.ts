@@ -28,6 +28,9 @@ import { PodStreams } from './http/streams/pod-streams.ts';
 import { AccountTokens } from './identity/account-tokens.ts';
 import { Authenticator } from './identity/authentication.ts';
 import { UnionAuthorizer } from './identity/authorization.ts';
+import { BootstrapTokens } from './identity/bootstrap-tokens.ts';
+import { CertificateAdmission } from './identity/certificate-admission.ts';
+import { certificateSigning } from './identity/certificate-signing.ts';
 import { Identity } from './identity/identity.ts';
 import { Joining } from './identity/joining.ts';
 import { NodeAuthorizer } from './identity/node-authorizer.ts';
@@ -159,13 +162,21 @@ async function compose(
     ...(options.schedulerMeasured === undefined ? {} : { schedulerMeasured: options.schedulerMeasured }),
     extend: (store): RegistryExtensions => {
       const tokens = new AccountTokens({ store, clock, random, key: identity.serviceAccountKey, issuer });
-      const authenticator = new Authenticator(tokens, () => identity.dashboardToken);
+      const bootstrapTokens = new BootstrapTokens({ store, clock });
+      const authenticator = new Authenticator(tokens, () => identity.dashboardToken, bootstrapTokens);
       const rbac = new RbacAuthorizer(store);
       const authorizer = new UnionAuthorizer([new NodeAuthorizer(store), rbac]);
-      parts = { tokens, authenticator, rbac, authorizer };
+      parts = { tokens, authenticator, rbac, authorizer, bootstrapTokens };
       return {
         admissionBefore: [new NodeRestriction(store)],
-        admissionAfter: [new RoleGuard(rbac, authorizer)],
+        admissionAfter: [new RoleGuard(rbac, authorizer), new CertificateAdmission(authorizer)],
+        services: (shared) => [
+          certificateSigning({
+            ...shared,
+            authorizer,
+            issue: (request) => identity.issueCertificate(request),
+          }),
+        ],
         tokenIssuer: tokens,
         reviews: new IdentityReviews({ authorizer, rbac, authenticator }),
         authorize: policyAuthorizer(authorizer),
@@ -181,7 +192,13 @@ async function compose(
   const { tokens, authenticator, rbac, authorizer } = parts;
   const { store, registry } = plane;
 
-  const joining = new Joining({ identity, store, logger, mqttUrl: options.mqttUrl });
+  const joining = new Joining({
+    identity,
+    store,
+    logger,
+    mqttUrl: options.mqttUrl,
+    bootstrap: parts.bootstrapTokens,
+  });
   const aggregation = new RoleAggregation({ store, client: plane.client, clock, logger });
   const agents = new AgentStreams({ bus, clock, random });
   const streams = new PodStreams({ client: plane.client, agents, clock });
@@ -269,6 +286,7 @@ interface IdentityParts {
   authenticator: Authenticator;
   rbac: RbacAuthorizer;
   authorizer: UnionAuthorizer;
+  bootstrapTokens: BootstrapTokens;
 }
 
 function externalBus(url: string, { clock, random, logger }: ServerDependencies): MessageBus {

@@ -106,6 +106,42 @@ it('answers a Service by every pod, from every board and every pod, by address a
   }
 });
 
+it('denies by NetworkPolicy what it should, and only that', async () => {
+  const found = await pods();
+  const at = (node: string): Pod => found.find(({ spec }) => spec?.nodeName === node) as Pod;
+  const [here, there] = [at('beta'), at('gamma')];
+  const url = `http://${there.status?.podIP}/`;
+  const call = (from: Pod): Promise<number> =>
+    cluster.kubectl
+      .run(['exec', from.metadata.name ?? '', '--', 'timeout', '2', 'wget', '-q', '-O', '-', url])
+      .then(({ code }) => code);
+  const policy = (ingress: object[]) => ({
+    apiVersion: 'networking.k8s.io/v1',
+    kind: 'NetworkPolicy',
+    metadata: { name: 'guard' },
+    spec: { podSelector: { matchLabels: { app: 'web' } }, policyTypes: ['Ingress'], ingress },
+  });
+  await cluster.kubectl.apply(policy([]));
+  await cluster.eventually('the pod to be closed', async () => (await call(here)) !== 0);
+  // Its own board, which probes it, still may.
+  const own = boards.get('gamma') as Board;
+  expect(own.run('busybox', 'wget', '-q', '-O', '-', url).trim()).toBe('gamma');
+  await cluster.kubectl.apply(
+    policy([
+      {
+        from: [{ podSelector: { matchLabels: { role: 'friend' } } }],
+        ports: [{ protocol: 'TCP', port: 80 }],
+      },
+    ]),
+  );
+  await cluster.kubectl.line(`label pod ${here.metadata.name} role=friend`);
+  await cluster.eventually('the friend to be let in', async () => (await call(here)) === 0);
+  expect(await call(at('alpha'))).not.toBe(0);
+  await cluster.kubectl.line('delete networkpolicy guard');
+  await cluster.eventually('the pod to be open again', async () => (await call(at('alpha'))) === 0);
+  expect(own.run('nft', 'list', 'table', 'ip', 'copepod')).not.toContain('chain policy-ingress');
+});
+
 it('resolves names on a board that is cut off from its server', async () => {
   const board = boards.get('gamma') as Board;
   board.cutOff();

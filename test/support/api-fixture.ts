@@ -15,16 +15,21 @@ import { type Clock, SystemClock } from '../../src/lib/clock.ts';
 import { type Logger, silentLogger } from '../../src/lib/logger.ts';
 import { SystemRandom } from '../../src/lib/random.ts';
 import type { AdmissionPlugin } from '../../src/server/admission/port.ts';
+import type { RegistryExtensions } from '../../src/server/control-plane.ts';
 import { ApiServer, type ApiServerOptions } from '../../src/server/http/api-server.ts';
 import descriptions from '../../src/server/http/column-descriptions.json' with { type: 'json' };
 import type { StreamHandlers } from '../../src/server/http/ports.ts';
 import { AccountTokens } from '../../src/server/identity/account-tokens.ts';
 import { Authenticator } from '../../src/server/identity/authentication.ts';
 import { UnionAuthorizer } from '../../src/server/identity/authorization.ts';
+import { BootstrapTokens } from '../../src/server/identity/bootstrap-tokens.ts';
+import { CertificateAdmission } from '../../src/server/identity/certificate-admission.ts';
+import { certificateSigning } from '../../src/server/identity/certificate-signing.ts';
 import { Identity } from '../../src/server/identity/identity.ts';
 import { Joining } from '../../src/server/identity/joining.ts';
 import { NodeAuthorizer } from '../../src/server/identity/node-authorizer.ts';
 import { NodeRestriction } from '../../src/server/identity/node-restriction.ts';
+import { policyAuthorizer } from '../../src/server/identity/policy-authorizer.ts';
 import { RbacAuthorizer } from '../../src/server/identity/rbac.ts';
 import { IdentityReviews } from '../../src/server/identity/reviews.ts';
 import { RoleGuard } from '../../src/server/identity/role-guard.ts';
@@ -58,6 +63,9 @@ export interface BackendParts {
     admission: AdmissionPlugin[];
     tokenIssuer: TokenIssuer;
     reviews: Reviews;
+    authorize: NonNullable<RegistryExtensions['authorize']>;
+    /** For a backend with controllers. */
+    services: NonNullable<RegistryExtensions['services']>;
   };
 }
 
@@ -131,7 +139,7 @@ export class ApiFixture {
     const [made] = parts;
     if (!made) throw new Error('the backend did not ask for what identity adds');
     const { store, registry } = backend;
-    const joining = new Joining({ identity, store, logger });
+    const joining = new Joining({ identity, store, logger, bootstrap: made.bootstrapTokens });
     const server = new ApiServer({
       listen: { address: '127.0.0.1', port: 0 },
       registry,
@@ -145,7 +153,10 @@ export class ApiFixture {
       upgrades: [],
       checks: [],
       tables: { columns: await loadTableColumns(), descriptions, cells: tableCells(registry.served) },
-      openApi: { loadSchemas: async () => schemaFile.schemas as never, custom: { schema: (info) => registry.customs.of(info)?.openApi() } },
+      openApi: {
+        loadSchemas: async () => schemaFile.schemas as never,
+        custom: { schema: (info) => registry.customs.of(info)?.openApi() },
+      },
       boards: () => ({}),
       revision: () => store.revision,
       serialise: (object) => store.json(object as KubeObject),
@@ -285,6 +296,7 @@ interface IdentityParts {
   authenticator: Authenticator;
   authorizer: UnionAuthorizer;
   rbac: RbacAuthorizer;
+  bootstrapTokens: BootstrapTokens;
   extension: ReturnType<BackendParts['extend']>;
 }
 
@@ -298,16 +310,26 @@ function identityParts(store: Store, identity: Identity, clock: Clock, random: S
   });
   const rbac = new RbacAuthorizer(store);
   const authorizer = new UnionAuthorizer([new NodeAuthorizer(store), rbac]);
-  const authenticator = new Authenticator(tokens, () => identity.dashboardToken);
+  const bootstrapTokens = new BootstrapTokens({ store, clock });
+  const authenticator = new Authenticator(tokens, () => identity.dashboardToken, bootstrapTokens);
   return {
     tokens,
     authenticator,
     authorizer,
     rbac,
+    bootstrapTokens,
     extension: {
-      admission: [new NodeRestriction(store), new RoleGuard(rbac, authorizer)],
+      admission: [
+        new NodeRestriction(store),
+        new RoleGuard(rbac, authorizer),
+        new CertificateAdmission(authorizer),
+      ],
       tokenIssuer: tokens,
       reviews: new IdentityReviews({ authorizer, rbac, authenticator }),
+      authorize: policyAuthorizer(authorizer),
+      services: (shared) => [
+        certificateSigning({ ...shared, authorizer, issue: (request) => identity.issueCertificate(request) }),
+      ],
     },
   };
 }
@@ -315,7 +337,7 @@ function identityParts(store: Store, identity: Identity, clock: Clock, random: S
 function registryAlone(parts: BackendParts): Backend {
   const { clock, random, logger, catalogue, schemas, serviceCidr, extend } = parts;
   const store = new ObjectStore({ engine: new MemoryEngine({ clock }), clock, logger });
-  const { admission, ...rest } = extend(store);
+  const { admission, services: _services, ...rest } = extend(store);
   const registry = new ApiRegistry({
     store,
     catalogue,

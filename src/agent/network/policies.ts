@@ -100,7 +100,8 @@ function rulesOf(
   const from: string[] = [];
   if (!rule.peers) from.push('');
   else {
-    if (podPeers(rule).length > 0) {
+    const byNameOnly = direction === 'egress' && rule.ports?.every(({ port }) => typeof port === 'string');
+    if (podPeers(rule).length > 0 && !byNameOnly) {
       const set = setName(policy, direction, index);
       sets.push(set);
       from.push(`ip ${side} @${set} `);

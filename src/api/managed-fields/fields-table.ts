@@ -11,7 +11,17 @@ const MOST_CHARACTERS = 1_000_000;
 export class FieldsTable {
   private readonly sets = new Map<string, FieldSet>();
   private readonly shared = new WeakSet<FieldSet>();
+  private readonly texts = new Map<string, string>();
   private characters = 0;
+
+  /** The same text, once: names of managers and versions, times of a second. */
+  text(given: string): string {
+    const known = this.texts.get(given);
+    if (known !== undefined) return known;
+    if (this.texts.size >= MOST_SETS) this.texts.clear();
+    this.texts.set(given, given);
+    return given;
+  }
 
   /** The same entries, with sets that others have too. */
   share(owners: Owners): Owners {
@@ -22,7 +32,13 @@ export class FieldsTable {
   shareIn(object: KubeObject): void {
     const { metadata } = object;
     if (metadata?.managedFields === undefined) return;
-    metadata.managedFields = this.share(metadata.managedFields as unknown as Owners) as unknown as Owner[];
+    const owners = metadata.managedFields as unknown as Owners;
+    metadata.managedFields = this.share(owners).map((owner) => ({
+      ...owner,
+      manager: this.text(owner.manager),
+      apiVersion: this.text(owner.apiVersion),
+      ...(owner.time === undefined ? {} : { time: this.text(owner.time) }),
+    })) as unknown as Owner[];
   }
 
   private sharedSet(set: FieldSet): FieldSet {

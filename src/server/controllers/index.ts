@@ -14,6 +14,7 @@ import { replicaSetController, replicationController } from './replicaset/contro
 import { resourceQuotaController } from './resource-quota.ts';
 import { serviceAccountController } from './service-account.ts';
 import { statefulSetController } from './statefulset/controller.ts';
+import { tokenCleaner } from './token-cleaner.ts';
 
 export type { ControllerContext } from './context.ts';
 
@@ -33,6 +34,7 @@ const CONTROLLERS: readonly ((context: ControllerContext) => Service)[] = [
   disruptionController,
   podGcController,
   resourceQuotaController,
+  tokenCleaner,
   (context) => new GarbageCollector(context),
 ];
 

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { gzipSync } from 'node:zlib';
 import type { Catalogue, ResourceInfo } from '../../api/catalogue.ts';
 import type { Clock, Timer } from '../../lib/clock.ts';
+import { documented, loadFieldDocs } from './field-docs.ts';
 import { closure, openApiV2, openApiV3, type RawSchema } from './openapi-documents.ts';
 import { operationsOf, PATCH_SCHEMA } from './openapi-operations.ts';
 import type { CustomSchemas } from './ports.ts';
@@ -10,7 +11,7 @@ import type { CustomSchemas } from './ports.ts';
 const IDLE_MS = 5 * 60_000;
 
 export interface OpenApiDocument {
-  /** gzip of the JSON. */
+  /** gzip of the JSON, or of the protobuf. */
   compressed: Buffer;
   etag: string;
 }
@@ -89,6 +90,15 @@ export class OpenApi {
     });
   }
 
+  /** The same for clients that take protobuf only. */
+  v2Protobuf(): Promise<OpenApiDocument> {
+    return this.cached('v2.pb', async () => {
+      const { openApiV2Protobuf } = await import('./openapi-protobuf.ts');
+      const { operations, schemas } = await this.gather(this.options.catalogue.all());
+      return openApiV2Protobuf(openApiV2({ version: this.options.version, operations, schemas }));
+    });
+  }
+
   private documentPaths(): Set<string> {
     const paths = new Set(PLAIN_PATHS);
     for (const { group, version } of this.options.catalogue.groupVersions()) {
@@ -141,17 +151,18 @@ export class OpenApi {
     const schemas = closure(roots, (name) =>
       name === PATCH_SCHEMA ? { type: 'object' } : (custom.get(name) ?? known[name]),
     );
-    return { operations, schemas };
+    return { operations, schemas: documented(schemas, await loadFieldDocs()) };
   }
 
-  private async cached(key: string, make: () => Promise<object>): Promise<OpenApiDocument> {
+  private async cached(key: string, make: () => Promise<object | Buffer>): Promise<OpenApiDocument> {
     this.idle?.cancel();
     this.idle = this.options.clock.after(IDLE_MS, () => this.cache.clear());
     const found = this.cache.get(key);
     if (found) return found;
-    const json = JSON.stringify(await make());
-    const etag = `"${createHash('sha256').update(json).digest('hex').toUpperCase()}"`;
-    const document = { compressed: gzipSync(json, { level: 6 }), etag };
+    const made = await make();
+    const content = Buffer.isBuffer(made) ? made : JSON.stringify(made);
+    const etag = `"${createHash('sha256').update(content).digest('hex').toUpperCase()}"`;
+    const document = { compressed: gzipSync(content, { level: 6 }), etag };
     this.cache.set(key, document);
     return document;
   }

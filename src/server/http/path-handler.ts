@@ -174,7 +174,11 @@ export class PathHandler {
     }
     if (chosen !== 'application/json') {
       // The older spelling is no media type that clients could read in an answer.
-      return sendText(answering, 200, OPENAPI_V2_PROTOBUF[1], emptyOpenApiV2(this.options.version));
+      const document = await this.options.openApi.v2Protobuf();
+      return sendDocument(document, answering, {
+        'cache-control': NOT_CACHED,
+        'content-type': OPENAPI_V2_PROTOBUF[1],
+      });
     }
     return sendDocument(await this.options.openApi.v2(), answering, { 'cache-control': NOT_CACHED });
   }
@@ -288,17 +292,6 @@ const OPENAPI_V2_PROTOBUF = [
   'application/com.github.proto-openapi.spec.v2.v1.0+protobuf',
 ] as const;
 
-/**
- * A gnostic Document {swagger = 1, info = 2 {title = 1, version = 2}} without definitions. Such a client takes no answer
- * but protobuf and refuses to work without one; with this it leaves validation to the server, which does it anyway.
- */
-function emptyOpenApiV2(version: string): Buffer {
-  const field = (number: number, content: Buffer): Buffer =>
-    Buffer.concat([Buffer.from([(number << 3) | 2, content.length]), content]);
-  const info = Buffer.concat([field(1, Buffer.from('Kubernetes')), field(2, Buffer.from(version))]);
-  return Buffer.concat([field(1, Buffer.from('2.0')), field(2, info)]);
-}
-
 async function sendDocument(
   document: OpenApiDocument,
   { request, response }: Answering,
@@ -312,8 +305,8 @@ async function sendDocument(
   const zipped = acceptsGzip(request);
   const body = zipped ? document.compressed : gunzipSync(document.compressed);
   response.writeHead(200, {
-    ...common,
     'content-type': 'application/json',
+    ...common,
     'content-length': body.length,
     ...(zipped ? { 'content-encoding': 'gzip' } : {}),
   });

@@ -1,7 +1,8 @@
-import { createHash, timingSafeEqual } from 'node:crypto';
 import type { UserInfo } from '../registry/port.ts';
 import type { AccountTokens } from './account-tokens.ts';
 import { ANONYMOUS, AUTHENTICATED, MASTERS, UNAUTHENTICATED } from './authorization.ts';
+import type { BootstrapTokens } from './bootstrap-tokens.ts';
+import { sameText } from './text.ts';
 
 /** What a connection and a request say about who asks. */
 export interface Credentials {
@@ -27,14 +28,16 @@ export type Authentication =
 
 const TOKEN_PROTOCOL = 'base64url.bearer.authorization.k8s.io.';
 
-/** Finds out who asks: client certificate, bearer token of the dashboard or of a service account, or nobody. */
+/** Finds out who asks: client certificate, bearer token of the dashboard, of a service account or for bootstrapping, or nobody. */
 export class Authenticator {
   private readonly tokens: AccountTokens;
   private readonly adminToken: () => string;
+  private readonly bootstrap: BootstrapTokens | undefined;
 
-  constructor(tokens: AccountTokens, adminToken: () => string) {
+  constructor(tokens: AccountTokens, adminToken: () => string, bootstrap?: BootstrapTokens) {
     this.tokens = tokens;
     this.adminToken = adminToken;
+    this.bootstrap = bootstrap;
   }
 
   authenticate(credentials: Credentials): Authentication {
@@ -73,6 +76,12 @@ export class Authenticator {
       if (good?.length === 0) throw new Error('token is invalid for the target audiences');
       return { user, audiences: good ?? [this.tokens.issuer] };
     }
+    const booting = this.bootstrap?.userOf(token);
+    if (booting) {
+      const good = audiences?.filter((audience) => audience === this.tokens.issuer);
+      if (good?.length === 0) throw new Error('token is invalid for the target audiences');
+      return { user: booting, audiences: good ?? [this.tokens.issuer] };
+    }
     return this.tokens.verify(token, audiences);
   }
 }
@@ -90,10 +99,4 @@ function bearerToken({ authorization, webSocketProtocols }: Credentials): string
     }
   }
   return undefined;
-}
-
-/** Compares without telling by its duration how much was right. */
-export function sameText(left: string, right: string): boolean {
-  const digest = (text: string): Buffer => createHash('sha256').update(text).digest();
-  return timingSafeEqual(digest(left), digest(right));
 }

@@ -21,6 +21,10 @@ export interface CertificateRequest {
   notAfter: number;
   /** 16 random bytes. */
   serial: Uint8Array;
+  /** In DER, as a signing request has them: stand for commonName, organizations and alternativeNames. */
+  asked?: { subject: Buffer; alternativeNames?: Buffer | undefined };
+  /** Kubernetes' names of key usages (`client auth`), instead of what `usage` stands for. */
+  usages?: readonly string[];
 }
 
 /**
@@ -42,10 +46,38 @@ const OID = {
   clientAuth: '1.3.6.1.5.5.7.3.2',
 };
 
-/** Bits counted from the most significant: digitalSignature 0, keyCertSign 5, cRLSign 6 [RFC 5280 4.2.1.3]. */
-const KEY_USAGE = {
-  authority: { byte: 0b1000_0110, unused: 1 },
-  leaf: { byte: 0b1000_0000, unused: 7 },
+/** Bits of KeyUsage, counted from the most significant [RFC 5280 4.2.1.3]. */
+const KEY_USAGE_BITS: Readonly<Record<string, number>> = {
+  'digital signature': 0,
+  signing: 0,
+  'content commitment': 1,
+  'key encipherment': 2,
+  'data encipherment': 3,
+  'key agreement': 4,
+  'cert sign': 5,
+  'crl sign': 6,
+  'encipher only': 7,
+  'decipher only': 8,
+};
+const EXTENDED_USAGES: Readonly<Record<string, string>> = {
+  any: '2.5.29.37.0',
+  'server auth': OID.serverAuth,
+  'client auth': OID.clientAuth,
+  'code signing': '1.3.6.1.5.5.7.3.3',
+  'email protection': '1.3.6.1.5.5.7.3.4',
+  's/mime': '1.3.6.1.5.5.7.3.4',
+  'ipsec end system': '1.3.6.1.5.5.7.3.5',
+  'ipsec tunnel': '1.3.6.1.5.5.7.3.6',
+  'ipsec user': '1.3.6.1.5.5.7.3.7',
+  timestamping: '1.3.6.1.5.5.7.3.8',
+  'ocsp signing': '1.3.6.1.5.5.7.3.9',
+  'microsoft sgc': '1.3.6.1.4.1.311.10.3.3',
+  'netscape sgc': '2.16.840.1.113730.4.1',
+};
+const DEFAULT_USAGES: Readonly<Record<CertificateRequest['usage'], readonly string[]>> = {
+  authority: ['digital signature', 'cert sign', 'crl sign'],
+  server: ['digital signature', 'server auth'],
+  client: ['digital signature', 'client auth'],
 };
 
 /** X.509 v3 [RFC 5280 4.1], signed with ECDSA and SHA-256 by the issuer's P-256 key. */
@@ -60,7 +92,7 @@ export function makeCertificate(
     algorithm,
     distinguishedName(issuer.commonName, []),
     der.sequence(der.time(NOT_BEFORE), der.time(request.notAfter)),
-    distinguishedName(request.commonName, request.organizations ?? []),
+    request.asked?.subject ?? distinguishedName(request.commonName, request.organizations ?? []),
     request.publicKey.export({ type: 'spki', format: 'der' }),
     der.context(3, der.sequence(...extensions(request, issuer.key)), true),
   );
@@ -85,9 +117,10 @@ function distinguishedName(commonName: string, organizations: readonly string[])
 
 function extensions(request: CertificateRequest, issuerKey: KeyObject): Buffer[] {
   const authority = request.usage === 'authority';
-  const { byte, unused } = authority ? KEY_USAGE.authority : KEY_USAGE.leaf;
+  const usages = request.usages ?? DEFAULT_USAGES[request.usage];
+  const bits = usages.flatMap((usage) => KEY_USAGE_BITS[usage] ?? []);
   const list = [
-    extension(OID.keyUsage, true, der.bits(Buffer.from([byte]), unused)),
+    ...(bits.length > 0 ? [extension(OID.keyUsage, true, bitString(bits))] : []),
     extension(OID.basicConstraints, true, authority ? der.sequence(der.boolean(true)) : der.sequence()),
     extension(OID.subjectKeyIdentifier, false, der.octets(keyIdentifier(request.publicKey))),
     extension(
@@ -96,15 +129,25 @@ function extensions(request: CertificateRequest, issuerKey: KeyObject): Buffer[]
       der.sequence(der.context(0, keyIdentifier(createPublicKey(issuerKey)), false)),
     ),
   ];
-  if (!authority) {
-    const purpose = request.usage === 'server' ? OID.serverAuth : OID.clientAuth;
-    list.push(extension(OID.extendedKeyUsage, false, der.sequence(der.oid(purpose))));
+  const purposes = [...new Set(usages.flatMap((usage) => EXTENDED_USAGES[usage] ?? []))];
+  if (purposes.length > 0) {
+    list.push(extension(OID.extendedKeyUsage, false, der.sequence(...purposes.map(der.oid))));
   }
   const names = request.alternativeNames ?? [];
-  if (names.length > 0) {
+  const asked = request.asked?.alternativeNames;
+  if (asked) list.push(extension(OID.subjectAltName, false, asked));
+  else if (names.length > 0) {
     list.push(extension(OID.subjectAltName, false, der.sequence(...names.map(generalName))));
   }
   return list;
+}
+
+/** Of named bits: trailing zeros are left out [X.690 11.2.2]. */
+function bitString(set: readonly number[]): Buffer {
+  const last = Math.max(...set);
+  const bytes = Buffer.alloc((last >> 3) + 1);
+  for (const bit of set) bytes[bit >> 3] = (bytes[bit >> 3] ?? 0) | (0x80 >> (bit & 7));
+  return der.bits(bytes, 7 - (last & 7));
 }
 
 function extension(id: string, critical: boolean, value: Buffer): Buffer {

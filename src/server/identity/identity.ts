@@ -11,7 +11,13 @@ import {
   parseJoinToken,
   verifyCa,
 } from '../../wire/join.ts';
-import { type KeyAndCertificate, makeCertificate, readPrivateKey, readPublicKey } from './certificates.ts';
+import {
+  type CertificateRequest,
+  type KeyAndCertificate,
+  makeCertificate,
+  readPrivateKey,
+  readPublicKey,
+} from './certificates.ts';
 import { kubeconfig } from './kubeconfig.ts';
 import { readIfThere, writePrivate } from './private-files.ts';
 
@@ -117,6 +123,20 @@ export class Identity {
         usage: 'client',
         publicKey: readPublicKey(publicKeyPem),
         notAfter: this.now() + LEAF_YEARS * 365 * DAY,
+        serial: this.options.random.bytes(16),
+      },
+      { commonName: CA_NAME, key: readPrivateKey(this.ca.key) },
+    );
+  }
+
+  /** A certificate of the cluster's CA; it does not outlive the CA. */
+  issueCertificate(request: Omit<CertificateRequest, 'serial'>): string {
+    const end = Date.parse(new X509Certificate(this.ca.certificate).validTo);
+    const lifetime = Math.max(0, request.notAfter - this.options.clock.now());
+    return makeCertificate(
+      {
+        ...request,
+        notAfter: Math.min(end, this.now() + lifetime),
         serial: this.options.random.bytes(16),
       },
       { commonName: CA_NAME, key: readPrivateKey(this.ca.key) },

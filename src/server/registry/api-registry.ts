@@ -27,6 +27,7 @@ import { decodeBody, decodePatched } from './decoding.ts';
 import { Deleter } from './deletion.ts';
 import { EventLimits } from './event-limits.ts';
 import { checkIdentity, checkUid, notServed } from './identity-checks.ts';
+import { mutationsOf } from './mutations.ts';
 import { type Endpoint, Ownership, ownersOf, withoutOwners } from './ownership.ts';
 import { applyPatch, patchesOwners } from './patching.ts';
 import { type Allocator, missing, type Projection, type Submission, WritePipeline } from './pipeline.ts';
@@ -42,7 +43,6 @@ import type {
   WriteOptions,
   WriteResult,
 } from './port.ts';
-import { mutationsOf } from './mutations.ts';
 import type { Reviews, TokenIssuer } from './ports.ts';
 import { asItself, projectionOf } from './projections.ts';
 import { Reader } from './reading.ts';
@@ -451,7 +451,6 @@ function componentStatusOf({ name, healthy, message }: ComponentHealth): KubeObj
     conditions: [{ type: 'Healthy', status: healthy ? 'True' : 'False', message }],
   } as unknown as KubeObject;
 }
-
 
 /** Definitions are served here: their strategy knows what becomes of them. */
 function withDefinitions(strategies: Strategies, customs: Definitions): Strategies {

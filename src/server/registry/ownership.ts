@@ -8,7 +8,7 @@ import type { FieldsTable } from '../../api/managed-fields/fields-table.ts';
 import type { ObjectType } from '../../api/managed-fields/object-type.ts';
 import { fieldElement } from '../../api/managed-fields/path-element.ts';
 import { ownersAfterScale, ownersOfScale, type ReplicasPath } from '../../api/managed-fields/scale.ts';
-import { ownersAfterUpdate } from '../../api/managed-fields/update.ts';
+import { ownersAfterUpdate, type Writer } from '../../api/managed-fields/update.ts';
 import type { JsonObject } from '../../api/object.ts';
 import { jsonEqual } from '../../api/patch-json.ts';
 import { parseApiVersion } from '../../api/resource.ts';
@@ -65,13 +65,13 @@ export class Ownership {
     if (endpoint.served.strategy.durability === 'volatile') return undefined;
     const type = this.typeOf(endpoint);
     const base = given && !isReset(given) ? (readOwners(given as ManagedFieldsEntry[]) ?? []) : [];
-    return this.kept(ownersAfterUpdate(type, type.empty, object, base, { manager, time: timestamp(now) }));
+    return this.kept(ownersAfterUpdate(type, type.empty, object, base, this.writer(manager, now)));
   }
 
   afterChange(endpoint: Endpoint, change: Change, { manager, now }: Actor): Owners | undefined {
     const { old, given } = change;
     const live = ownersOf(old);
-    const writer = { manager, time: timestamp(now) };
+    const writer = this.writer(manager, now);
     const type = this.typeOf(endpoint);
     if (type.kind !== endpoint.served.info.kind) {
       if (live.length === 0) return undefined;
@@ -107,11 +107,15 @@ export class Ownership {
     const isScale = type.kind !== endpoint.served.info.kind;
     const seen = isScale ? ownersOfScale(live, this.replicasOf(endpoint.served)) : live;
     const view = stored ? withoutOwners(endpoint.projection.view(stored as never)) : type.empty;
-    const writer = { manager, time: timestamp(now), force };
+    const writer = { ...this.writer(manager, now), force };
     const { object, owners } = applied(type, view, config, seen, writer);
     if (owners === seen) return { object, owners: live.length === 0 ? undefined : live };
     if (isScale) return { object, owners: this.afterScale(endpoint.served, live, owners) };
     return { object, owners: this.kept(owners) };
+  }
+
+  private writer(manager: string, now: number): Writer {
+    return { manager: this.fields.text(manager), time: this.fields.text(timestamp(now)) };
   }
 
   private afterScale(served: Served, live: Owners, scaleOwners: Owners): Owners | undefined {

@@ -198,7 +198,11 @@ function customScale(served: Served, schemas: Schemas): Projection | undefined {
 function replicasMissing({ info }: Served, path: readonly string[], { metadata }: KubeObject): StatusError {
   const field = `.${path.join('.')}`;
   return invalid(info, metadata.name ?? '', [
-    { reason: 'FieldValueRequired', field, message: `the spec replicas field ${JSON.stringify(field)} does not exist` },
+    {
+      reason: 'FieldValueRequired',
+      field,
+      message: `the spec replicas field ${JSON.stringify(field)} does not exist`,
+    },
   ]);
 }
 

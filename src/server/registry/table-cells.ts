@@ -5,7 +5,11 @@ import type { ServedResources } from './served.ts';
 
 /** The cells of Table rows, from the strategies. A function in the shape that HTTP's table writer asks for. */
 export function tableCells(served: ServedResources): {
-  cells(info: ResourceInfo, object: KubeObject, now: number): (string | number | boolean | null)[] | undefined;
+  cells(
+    info: ResourceInfo,
+    object: KubeObject,
+    now: number,
+  ): (string | number | boolean | null)[] | undefined;
   columns(info: ResourceInfo): readonly CustomColumn[] | undefined;
 } {
   return {

@@ -2,7 +2,7 @@
 import { request } from 'node:https';
 import { connect as connectTcp, type Socket } from 'node:net';
 import { connect as connectTls, type TLSSocket } from 'node:tls';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { afterEach, expect, test } from 'vitest';
 import { ApiFixture } from '../../support/api-fixture.ts';
 import { waitFor } from '../../support/wait.ts';
 
@@ -10,10 +10,7 @@ const PATH = '/api/v1/namespaces/default/configmaps';
 const MEBIBYTE = 2 ** 20;
 
 let api: ApiFixture;
-beforeAll(async () => {
-  api = await ApiFixture.start({ server: { limits: { headMs: 4000, stallMs: 1000 } } });
-});
-afterAll(() => api.stop(), 30_000);
+afterEach(() => api.stop(), 30_000);
 
 function tls(): Promise<TLSSocket> {
   const { admin, caPem } = api.identity;
@@ -36,6 +33,7 @@ async function ordinaryMs(): Promise<number> {
 test('connections that never come to a request are closed, and hinder nobody', {
   timeout: 60_000,
 }, async () => {
+  api = await ApiFixture.start({ server: { limits: { headMs: 4000 } } });
   const silent: Socket[] = [];
   for (let index = 0; index < 400; index += 1) {
     const socket = connectTcp(api.server.port, '127.0.0.1');
@@ -58,6 +56,7 @@ test('connections that never come to a request are closed, and hinder nobody', {
 });
 
 test('a body that does not come holds one place of its user, and nobody else up', async () => {
+  api = await ApiFixture.start();
   const sockets = await Promise.all(Array.from({ length: 60 }, tls));
   const head = `POST ${PATH} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 1000\r\n\r\n{"a`;
   for (const socket of sockets) socket.write(head);
@@ -71,6 +70,7 @@ test('a body that does not come holds one place of its user, and nobody else up'
 });
 
 test('who asks for much and reads nothing is cut off', { timeout: 60_000 }, async () => {
+  api = await ApiFixture.start({ server: { limits: { stallMs: 1000 } } });
   const client = api.client();
   for (let index = 0; index < 24; index += 1) {
     await client.post(PATH, { metadata: { name: `big-${index}` }, data: { text: 'x'.repeat(900_000) } });
@@ -91,7 +91,6 @@ test('who asks for much and reads nothing is cut off', { timeout: 60_000 }, asyn
     },
     { timeoutMs: 30_000 },
   );
-  for (let index = 0; index < 24; index += 1) await client.delete(`${PATH}/big-${index}`);
 });
 
 test('two thousand watches, some of whom never read: every reader gets every change', {
@@ -100,6 +99,7 @@ test('two thousand watches, some of whom never read: every reader gets every cha
   const READERS = 1800;
   const SLEEPERS = 200;
   const CHANGES = 120;
+  api = await ApiFixture.start();
   const client = api.client();
   await client.post(PATH, { metadata: { name: 'watched' }, data: { n: '-' } });
   const counts: number[] = [];
@@ -131,10 +131,10 @@ test('two thousand watches, some of whom never read: every reader gets every cha
       sent.end();
     });
   // Handshakes in bunches: the machine may be small.
-  for (let index = 0; index < READERS; index += 100)
-    await Promise.all(Array.from({ length: 100 }, () => watch(true)));
-  for (let index = 0; index < SLEEPERS; index += 100)
-    await Promise.all(Array.from({ length: 100 }, () => watch(false)));
+  for (let index = 0; index < READERS; index += 25)
+    await Promise.all(Array.from({ length: 25 }, () => watch(true)));
+  for (let index = 0; index < SLEEPERS; index += 25)
+    await Promise.all(Array.from({ length: 25 }, () => watch(false)));
   const before = process.memoryUsage().rss;
   let slowest = 0;
   for (let change = 0; change < CHANGES; change += 1) {

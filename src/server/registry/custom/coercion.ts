@@ -1,7 +1,8 @@
 // What happens to a custom object on its way in and out: fields that the schema does not know are pruned, nulls that
 // mean nothing dropped, defaults set. All of these change the object they are given.
-import { setKey } from '../../../api/schema-decode.ts';
+
 import { cloneJson, type Json, type JsonObject } from '../../../api/object.ts';
+import { setKey } from '../../../api/schema-decode.ts';
 import type { Structural } from './structural.ts';
 
 /** The fields of every object, whatever its schema says. */
@@ -120,7 +121,10 @@ export function isSettled(value: Json, schema: Structural, isResource: boolean, 
       return false;
     }
     const given = value[key] as Json;
-    if (given === null ? !known.nullable && !known.preserves : !isSettled(given, known, known.embedded, pruning)) return false;
+    if (
+      given === null ? !known.nullable && !known.preserves : !isSettled(given, known, known.embedded, pruning)
+    )
+      return false;
   }
   return true;
 }

@@ -1,6 +1,7 @@
 // Which names a CustomResourceDefinition gets, and what its conditions say of it. Pure.
-import { jsonEqual } from '../../../api/patch-json.ts';
+
 import type { JsonObject } from '../../../api/object.ts';
+import { jsonEqual } from '../../../api/patch-json.ts';
 import { listAt, objectAt, stringAt, stringsAt } from '../../../api/validation.ts';
 
 export const CLEANUP_FINALIZER = 'customresourcecleanup.apiextensions.k8s.io';
@@ -53,16 +54,24 @@ export function namesInUse(definitions: Iterable<JsonObject>): Names {
   const kinds = new Set<string>();
   for (const definition of definitions) {
     const names = objectAt(objectAt(definition, 'status'), 'acceptedNames');
-    for (const name of [stringAt(names, 'plural'), stringAt(names, 'singular'), ...stringsAt(names, 'shortNames')]) {
+    for (const name of [
+      stringAt(names, 'plural'),
+      stringAt(names, 'singular'),
+      ...stringsAt(names, 'shortNames'),
+    ]) {
       if (name !== '') resources.add(name);
     }
-    for (const name of [stringAt(names, 'kind'), stringAt(names, 'listKind')]) if (name !== '') kinds.add(name);
+    for (const name of [stringAt(names, 'kind'), stringAt(names, 'listKind')])
+      if (name !== '') kinds.add(name);
   }
   return { resources, kinds };
 }
 
 /** The names that the definition gets and the condition that tells; `used` are those of its whole group. */
-export function acceptNames(definition: JsonObject, used: Names): { accepted: JsonObject; condition: Condition } {
+export function acceptNames(
+  definition: JsonObject,
+  used: Names,
+): { accepted: JsonObject; condition: Condition } {
   const wanted = objectAt(objectAt(definition, 'spec'), 'names');
   const had = objectAt(objectAt(definition, 'status'), 'acceptedNames');
   const accepted: JsonObject = { ...had };
@@ -109,7 +118,9 @@ function ordered(names: JsonObject): JsonObject {
 export function nextStatus(definition: JsonObject, used: Names, now: string): JsonObject | undefined {
   const current = objectAt(definition, 'status');
   const { accepted, condition } = acceptNames(definition, used);
-  let status: JsonObject = jsonEqual(current.acceptedNames, accepted) ? current : { ...current, acceptedNames: accepted };
+  let status: JsonObject = jsonEqual(current.acceptedNames, accepted)
+    ? current
+    : { ...current, acceptedNames: accepted };
   status = withCondition(status, condition, now) ?? status;
   const approval = approvalOf(definition);
   if (approval) status = withCondition(status, approval, now) ?? status;
@@ -118,8 +129,18 @@ export function nextStatus(definition: JsonObject, used: Names, now: string): Js
   if (established?.status !== 'True') {
     const next: Condition =
       condition.status === 'True'
-        ? { type: 'Established', status: 'False', reason: 'Installing', message: 'the initial names have been accepted' }
-        : { type: 'Established', status: 'False', reason: 'NotAccepted', message: 'not all names are accepted' };
+        ? {
+            type: 'Established',
+            status: 'False',
+            reason: 'Installing',
+            message: 'the initial names have been accepted',
+          }
+        : {
+            type: 'Established',
+            status: 'False',
+            reason: 'NotAccepted',
+            message: 'not all names are accepted',
+          };
     if (!established || condition.status === 'True') status = withCondition(status, next, now) ?? status;
   }
   return status === current ? undefined : status;
@@ -149,7 +170,12 @@ function approvalOf(definition: JsonObject): Condition | undefined {
     return { type, status: 'True', reason: 'ApprovedAnnotation', message: `approved in ${annotation}` };
   }
   if (annotation.startsWith('unapproved')) {
-    return { type, status: 'False', reason: 'UnapprovedAnnotation', message: `not approved: ${JSON.stringify(annotation)}` };
+    return {
+      type,
+      status: 'False',
+      reason: 'UnapprovedAnnotation',
+      message: `not approved: ${JSON.stringify(annotation)}`,
+    };
   }
   return {
     type,

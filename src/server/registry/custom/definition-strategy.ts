@@ -15,7 +15,9 @@ export function definitionStrategy(
     anyFinalizer: true,
     prepareForCreate: (object, now) => {
       base.prepareForCreate?.(object, now);
-      const storage = listAt(objectAt(object, 'spec'), 'versions').find((version) => version.storage === true);
+      const storage = listAt(objectAt(object, 'spec'), 'versions').find(
+        (version) => version.storage === true,
+      );
       object.status = {
         conditions: null,
         acceptedNames: { plural: '', kind: '' },

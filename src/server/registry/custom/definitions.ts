@@ -226,7 +226,9 @@ export class Definitions implements CustomTypes {
     const next: Entry[] = [];
     for (const { info, version } of this.entriesOf(definition)) {
       // What the server itself is made of cannot be redefined, nor its stored objects claimed.
-      const taken = this.catalogue.all().some((other) => !other.custom && groupResource(other) === groupResource(info));
+      const taken = this.catalogue
+        .all()
+        .some((other) => !other.custom && groupResource(other) === groupResource(info));
       if (taken) continue;
       const known = before.find((entry) => entry.info.version === info.version);
       if (known && jsonEqual(known.info as never, info as never) && sameSchema(known, definition, version)) {

@@ -13,9 +13,11 @@ const matches =
   (text) =>
     text.length <= LONGEST && form.test(text);
 
-const DATE_TIME = /^(\d{4})-(\d{2})-(\d{2})[Tt ](\d{2}):(\d{2}):(\d{2}|60)(?:\.\d+)?(?:[Zz]|[+-]\d{2}:?\d{2})$/;
+const DATE_TIME =
+  /^(\d{4})-(\d{2})-(\d{2})[Tt ](\d{2}):(\d{2}):(\d{2}|60)(?:\.\d+)?(?:[Zz]|[+-]\d{2}:?\d{2})$/;
 const UUID = '[0-9a-f]{8}-?[0-9a-f]{4}-?';
-const GO_DURATION = /^[-+]?(?:0|(?:\d+\.?\d*|\.\d+)(?:ns|us|µs|μs|ms|s|m|h)(?:(?:\d+\.?\d*|\.\d+)(?:ns|us|µs|μs|ms|s|m|h))*)$/;
+const GO_DURATION =
+  /^[-+]?(?:0|(?:\d+\.?\d*|\.\d+)(?:ns|us|µs|μs|ms|s|m|h)(?:(?:\d+\.?\d*|\.\d+)(?:ns|us|µs|μs|ms|s|m|h))*)$/;
 const NAMED_DURATION =
   /^-?\d+(?:\.\d+)?\s*(?:ns|nanos?|nanoseconds?|us|µs|μs|micros?|microseconds?|ms|millis?|milliseconds?|s|secs?|seconds?|m|mins?|minutes?|h|hrs?|hours?|d|days?|w|weeks?)$/;
 
@@ -50,7 +52,11 @@ function isHostname(text: string): boolean {
     text
       .replace(/\.$/, '')
       .split('.')
-      .every((label) => /^[a-zA-Z0-9\u00a1-\uffff_](?:[a-zA-Z0-9\u00a1-\uffff_-]{0,61}[a-zA-Z0-9\u00a1-\uffff_])?$/.test(label))
+      .every((label) =>
+        /^[a-zA-Z0-9\u00a1-\uffff_](?:[a-zA-Z0-9\u00a1-\uffff_-]{0,61}[a-zA-Z0-9\u00a1-\uffff_])?$/.test(
+          label,
+        ),
+      )
   );
 }
 
@@ -92,7 +98,9 @@ const FORMATS: Readonly<Record<string, Test>> = {
   ipv4: (text) => isIP(text) === 4,
   ipv6: (text) => isIP(text) === 6,
   cidr: isCidr,
-  mac: matches(/^(?:[0-9a-fA-F]{2}([:-])(?:[0-9a-fA-F]{2}\1){4}[0-9a-fA-F]{2}|(?:[0-9a-fA-F]{4}\.){2}[0-9a-fA-F]{4})$/),
+  mac: matches(
+    /^(?:[0-9a-fA-F]{2}([:-])(?:[0-9a-fA-F]{2}\1){4}[0-9a-fA-F]{2}|(?:[0-9a-fA-F]{4}\.){2}[0-9a-fA-F]{4})$/,
+  ),
   uuid: matches(new RegExp(`^${UUID}[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{12}$`, 'i')),
   uuid3: matches(new RegExp(`^${UUID}3[0-9a-f]{3}-?[0-9a-f]{4}-?[0-9a-f]{12}$`, 'i')),
   uuid4: matches(new RegExp(`^${UUID}4[0-9a-f]{3}-?[89ab][0-9a-f]{3}-?[0-9a-f]{12}$`, 'i')),
@@ -103,7 +111,9 @@ const FORMATS: Readonly<Record<string, Test>> = {
   creditcard: hasLuhnSum,
   ssn: matches(/^\d{3}[- ]?\d{2}[- ]?\d{4}$/),
   hexcolor: matches(/^#?(?:[0-9a-fA-F]{3}|[0-9a-fA-F]{6})$/),
-  rgbcolor: matches(/^rgb\(\s*(?:\d{1,2}|1\d{2}|2[0-4]\d|25[0-5])(?:\s*,\s*(?:\d{1,2}|1\d{2}|2[0-4]\d|25[0-5])){2}\s*\)$/),
+  rgbcolor: matches(
+    /^rgb\(\s*(?:\d{1,2}|1\d{2}|2[0-4]\d|25[0-5])(?:\s*,\s*(?:\d{1,2}|1\d{2}|2[0-4]\d|25[0-5])){2}\s*\)$/,
+  ),
   byte: (text) => firstBadBase64(text) < 0,
   password: () => true,
   date: isDate,

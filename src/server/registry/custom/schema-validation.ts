@@ -174,13 +174,7 @@ class SchemaValidator {
     }
   }
 
-  private list(
-    value: Json[],
-    old: Json | undefined,
-    schema: Structural,
-    path: string,
-    result: Result,
-  ): void {
+  private list(value: Json[], old: Json | undefined, schema: Structural, path: string, result: Result): void {
     const { checks, items } = schema;
     result.matches += 1;
     if (items) {
@@ -294,7 +288,8 @@ function number(value: number, schema: Structural, path: string, result: Result)
   const refuse = (detail: string): void => {
     result.errors.push(invalidValue(path, value, `${path} in body should be ${detail}`));
   };
-  const bound = (limit: number): string => (Number.isInteger(value) ? String(Math.trunc(limit)) : goFloat(limit));
+  const bound = (limit: number): string =>
+    Number.isInteger(value) ? String(Math.trunc(limit)) : goFloat(limit);
   const { minimum, maximum, multipleOf } = checks;
   if (multipleOf !== undefined && multipleOf > 0) {
     const quotient = value / multipleOf;

@@ -95,7 +95,8 @@ function ruleError({ schema, index, field, detail }: RuleProblem, path: string):
 
 function locate(schema: Structural, path: string, places: Map<Structural, string>): void {
   places.set(schema, path);
-  for (const [name, property] of schema.properties ?? []) locate(property, `${path}.properties[${name}]`, places);
+  for (const [name, property] of schema.properties ?? [])
+    locate(property, `${path}.properties[${name}]`, places);
   if (schema.items) locate(schema.items, `${path}.items`, places);
   const { additional, checks } = schema;
   if (additional && additional !== true) locate(additional, `${path}.additionalProperties`, places);
@@ -144,7 +145,13 @@ function subresourcesOf(version: JsonObject, kind: string): SubresourceInfo[] {
   const list: SubresourceInfo[] = [];
   if (subresources.status !== undefined) list.push({ name: 'status', kind, verbs: SUBRESOURCE_VERBS });
   if (subresources.scale !== undefined) {
-    list.push({ name: 'scale', kind: 'Scale', group: 'autoscaling', version: 'v1', verbs: SUBRESOURCE_VERBS });
+    list.push({
+      name: 'scale',
+      kind: 'Scale',
+      group: 'autoscaling',
+      version: 'v1',
+      verbs: SUBRESOURCE_VERBS,
+    });
   }
   return list;
 }

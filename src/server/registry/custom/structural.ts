@@ -33,7 +33,12 @@ export interface Structural {
   readonly checks: Checks | undefined;
   readonly rules: readonly Rule[];
   /** Whether this node or one below it has … ; walks stop where there is nothing to find. */
-  readonly has: { readonly defaults: boolean; readonly rules: boolean; readonly lists: boolean; readonly embedded: boolean };
+  readonly has: {
+    readonly defaults: boolean;
+    readonly rules: boolean;
+    readonly lists: boolean;
+    readonly embedded: boolean;
+  };
 }
 
 /** What constrains values without saying what they are. */
@@ -74,7 +79,12 @@ export function compileStructural(schema: JsonObject, depth = 0): Structural {
     properties: properties
       ? new Map(Object.keys(properties).map((name) => [name, below(objectAt(properties, name))]))
       : undefined,
-    additional: additional === true ? (true as const) : asObject(additional) ? below(objectAt(schema, 'additionalProperties')) : undefined,
+    additional:
+      additional === true
+        ? (true as const)
+        : asObject(additional)
+          ? below(objectAt(schema, 'additionalProperties'))
+          : undefined,
     items: items ? below(items) : undefined,
     default: schema.default as Json | undefined,
     nullable: schema.nullable === true,

@@ -6,7 +6,15 @@ import type { ResourceRef } from '../../../api/resource.ts';
 import { apiVersionOf } from '../../../api/resource.ts';
 import type { StructNode } from '../../../api/schema.ts';
 import { type Decoded, decodeObject } from '../../../api/schema-decode.ts';
-import { asObject, invalidValue, listAt, numberAt, objectAt, stringAt, stringsAt } from '../../../api/validation.ts';
+import {
+  asObject,
+  invalidValue,
+  listAt,
+  numberAt,
+  objectAt,
+  stringAt,
+  stringsAt,
+} from '../../../api/validation.ts';
 import type { Conversion } from '../conversion.ts';
 import { ageOf } from '../strategies/age.ts';
 import type { Strategy } from '../strategy.ts';
@@ -16,8 +24,8 @@ import { isTrue } from './conditions.ts';
 import { compileJsonPath, simplePath, valueAt } from './json-path.ts';
 import { validateEmbedded, validateListTypes } from './list-types.ts';
 import type { PatternEngine } from './patterns.ts';
-import { NO_PATH, validateSchema } from './schema-validation.ts';
 import { structOf } from './schema-nodes.ts';
+import { NO_PATH, validateSchema } from './schema-validation.ts';
 import { compileStructural, type Structural } from './structural.ts';
 import type { CustomColumn, CustomType, ScalePaths } from './types.ts';
 
@@ -80,7 +88,10 @@ export class CustomVersion implements CustomType {
       resource: stringAt(objectAt(spec, 'names'), 'plural'),
     });
     this.printers = printersOf(version);
-    this.columns = [{ name: 'Name', type: 'string', format: 'name' }, ...this.printers.map(({ column }) => column)];
+    this.columns = [
+      { name: 'Name', type: 'string', format: 'name' },
+      ...this.printers.map(({ column }) => column),
+    ];
     this.strategy = this.strategyOf();
   }
 
@@ -225,9 +236,12 @@ export class CustomVersion implements CustomType {
       const found = access(object, path, 'int64');
       if (found.problem !== undefined) errors.push(invalidValue(field, 0, found.problem));
       else if (typeof found.value === 'number') {
-        if (found.value < 0) errors.push(invalidValue(field, found.value, 'should be a non-negative integer'));
+        if (found.value < 0)
+          errors.push(invalidValue(field, found.value, 'should be a non-negative integer'));
         else if (found.value > LARGEST_REPLICAS) {
-          errors.push(invalidValue(field, found.value, `should be less than or equal to ${LARGEST_REPLICAS}`));
+          errors.push(
+            invalidValue(field, found.value, `should be less than or equal to ${LARGEST_REPLICAS}`),
+          );
         }
       }
     }
@@ -339,7 +353,8 @@ function printerOf(column: JsonObject): Printer {
       name: stringAt(column, 'name'),
       type,
       format: stringAt(column, 'format'),
-      description: stringAt(column, 'description') || `Custom resource definition column (in JSONPath format): ${path}`,
+      description:
+        stringAt(column, 'description') || `Custom resource definition column (in JSONPath format): ${path}`,
       priority: numberAt(column, 'priority') ?? 0,
     },
     print: (object, now) => {

@@ -13,15 +13,25 @@ const SCHEMA = compileStructural({
         maybe: { type: 'string', nullable: true },
         ports: {
           type: 'array',
-          items: { type: 'object', properties: { name: { type: 'string' }, port: { type: 'integer', default: 80 } } },
+          items: {
+            type: 'object',
+            properties: { name: { type: 'string' }, port: { type: 'integer', default: 80 } },
+          },
         },
         free: {
           type: 'object',
           'x-kubernetes-preserve-unknown-fields': true,
           properties: { strict: { type: 'object', properties: { a: { type: 'string' } } } },
         },
-        labels: { type: 'object', additionalProperties: { type: 'object', properties: { x: { type: 'string', default: 'y' } } } },
-        template: { type: 'object', 'x-kubernetes-embedded-resource': true, properties: { spec: { type: 'object' } } },
+        labels: {
+          type: 'object',
+          additionalProperties: { type: 'object', properties: { x: { type: 'string', default: 'y' } } },
+        },
+        template: {
+          type: 'object',
+          'x-kubernetes-embedded-resource': true,
+          properties: { spec: { type: 'object' } },
+        },
         nested: { type: 'object', default: {}, properties: { deep: { type: 'integer', default: 3 } } },
       },
     },
@@ -42,23 +52,35 @@ describe('pruning', () => {
       apiVersion: 'x/v1',
       kind: 'X',
       other: 1,
-      spec: { extra: 1, ports: [{ name: 'a', port: 1, protocol: 'TCP' }], free: { any: { thing: 1 }, strict: { a: 'b', c: 'd' } } },
+      spec: {
+        extra: 1,
+        ports: [{ name: 'a', port: 1, protocol: 'TCP' }],
+        free: { any: { thing: 1 }, strict: { a: 'b', c: 'd' } },
+      },
     });
     expect(unknown).toEqual(['other', 'spec.extra', 'spec.free.strict.c', 'spec.ports[0].protocol']);
-    expect(object).toMatchObject({ apiVersion: 'x/v1', kind: 'X', spec: { free: { any: { thing: 1 }, strict: { a: 'b' } } } });
+    expect(object).toMatchObject({
+      apiVersion: 'x/v1',
+      kind: 'X',
+      spec: { free: { any: { thing: 1 }, strict: { a: 'b' } } },
+    });
     expect(object).not.toHaveProperty('other');
   });
 
   test('keeps type and metadata of embedded objects', () => {
     const { object, unknown } = coerced({
-      spec: { template: { apiVersion: 'v1', kind: 'Pod', metadata: { name: 'p' }, spec: { a: 1 }, status: {} } },
+      spec: {
+        template: { apiVersion: 'v1', kind: 'Pod', metadata: { name: 'p' }, spec: { a: 1 }, status: {} },
+      },
     });
     expect(unknown).toEqual(['spec.template.spec.a', 'spec.template.status']);
     expect(object).toMatchObject({ spec: { template: { kind: 'Pod', metadata: { name: 'p' } } } });
   });
 
   test('a key named __proto__ is a key', () => {
-    const object = JSON.parse('{"spec": {"__proto__": {"polluted": true}, "labels": {"__proto__": {}}}}') as JsonObject;
+    const object = JSON.parse(
+      '{"spec": {"__proto__": {"polluted": true}, "labels": {"__proto__": {}}}}',
+    ) as JsonObject;
     const result = coerced(object);
     expect(result.unknown).toEqual(['spec.__proto__']);
     expect(JSON.stringify(result.object)).toContain('"__proto__":{"x":"y"}');

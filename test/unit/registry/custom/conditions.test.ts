@@ -13,14 +13,26 @@ function definition(names: JsonObject, status: JsonObject = {}): JsonObject {
 }
 
 describe('names', () => {
-  const names = { plural: 'widgets', singular: 'widget', kind: 'Widget', listKind: 'WidgetList', shortNames: ['w'] };
+  const names = {
+    plural: 'widgets',
+    singular: 'widget',
+    kind: 'Widget',
+    listKind: 'WidgetList',
+    shortNames: ['w'],
+  };
 
   test('are accepted when nobody has them', () => {
     const status = nextStatus(definition(names), namesInUse([]), NOW);
     expect(status).toMatchObject({
       acceptedNames: names,
       conditions: [
-        { type: 'NamesAccepted', status: 'True', reason: 'NoConflicts', message: 'no conflicts found', lastTransitionTime: NOW },
+        {
+          type: 'NamesAccepted',
+          status: 'True',
+          reason: 'NoConflicts',
+          message: 'no conflicts found',
+          lastTransitionTime: NOW,
+        },
         { type: 'Established', status: 'False', reason: 'Installing' },
       ],
     });
@@ -32,8 +44,18 @@ describe('names', () => {
     expect(status).toMatchObject({
       acceptedNames: { plural: 'widgets', kind: 'Widget' },
       conditions: [
-        { type: 'NamesAccepted', status: 'False', reason: 'ShortNamesConflict', message: '"w" is already in use' },
-        { type: 'Established', status: 'False', reason: 'NotAccepted', message: 'not all names are accepted' },
+        {
+          type: 'NamesAccepted',
+          status: 'False',
+          reason: 'ShortNamesConflict',
+          message: '"w" is already in use',
+        },
+        {
+          type: 'Established',
+          status: 'False',
+          reason: 'NotAccepted',
+          message: 'not all names are accepted',
+        },
       ],
     });
   });
@@ -42,8 +64,20 @@ describe('names', () => {
     const before = {
       acceptedNames: names,
       conditions: [
-        { type: 'NamesAccepted', status: 'True', reason: 'NoConflicts', message: 'no conflicts found', lastTransitionTime: NOW },
-        { type: 'Established', status: 'True', reason: 'InitialNamesAccepted', message: '', lastTransitionTime: NOW },
+        {
+          type: 'NamesAccepted',
+          status: 'True',
+          reason: 'NoConflicts',
+          message: 'no conflicts found',
+          lastTransitionTime: NOW,
+        },
+        {
+          type: 'Established',
+          status: 'True',
+          reason: 'InitialNamesAccepted',
+          message: '',
+          lastTransitionTime: NOW,
+        },
       ],
     };
     const self = definition(names, before);
@@ -52,14 +86,19 @@ describe('names', () => {
     const other = definition({}, { acceptedNames: { plural: 'others', shortNames: ['taken'] } });
     expect(nextStatus(renamed, namesInUse([renamed, other]), NOW)).toMatchObject({
       acceptedNames: { shortNames: ['w'] },
-      conditions: [{ status: 'False', reason: 'ShortNamesConflict' }, { type: 'Established', status: 'True' }],
+      conditions: [
+        { status: 'False', reason: 'ShortNamesConflict' },
+        { type: 'Established', status: 'True' },
+      ],
     });
   });
 
   test('of a protected group need approval', () => {
     const object = definition(names);
     (object.spec as JsonObject).group = 'x.k8s.io';
-    const types = (nextStatus(object, namesInUse([]), NOW)?.conditions as JsonObject[]).map(({ type, status }) => [type, status]);
+    const types = (nextStatus(object, namesInUse([]), NOW)?.conditions as JsonObject[]).map(
+      ({ type, status }) => [type, status],
+    );
     expect(types).toContainEqual(['KubernetesAPIApproved', 'False']);
   });
 });

@@ -4,7 +4,12 @@ import { compileJsonPath, JsonPathError } from '../../../../src/server/registry/
 const OBJECT = {
   spec: { a: 1, 'b.c': 2, list: [{ n: 'x', v: 1 }, { n: 'y', v: 2 }, { n: 'z' }], map: { k: { v: 7 } } },
   metadata: { annotations: { 'example.com/x': 'y' } },
-  status: { conditions: [{ type: 'Synced', status: 'False' }, { type: 'Ready', status: 'True' }] },
+  status: {
+    conditions: [
+      { type: 'Synced', status: 'False' },
+      { type: 'Ready', status: 'True' },
+    ],
+  },
 };
 
 test.each([

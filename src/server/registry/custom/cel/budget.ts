@@ -58,7 +58,11 @@ interface Node {
   op: string;
   args: unknown;
   handle?: (...values: unknown[]) => unknown;
-  meta: { alternate?: Node; macro?: object; evaluate: (evaluator: unknown, node: Node, context: unknown) => unknown };
+  meta: {
+    alternate?: Node;
+    macro?: object;
+    evaluate: (evaluator: unknown, node: Node, context: unknown) => unknown;
+  };
   setMeta(key: string, value: unknown): Node;
 }
 

@@ -68,7 +68,11 @@ class FormatNamespace extends Namespace {}
 const F = 'kubernetes.NamedFormat';
 
 /** Registers everything; `patterns` is what regular expressions run on. */
-export function registerLibrary(environment: Environment, optional: typeof Optional, patterns: PatternEngine): void {
+export function registerLibrary(
+  environment: Environment,
+  optional: typeof Optional,
+  patterns: PatternEngine,
+): void {
   for (const [name, ctor] of [
     ['kubernetes.Quantity', QuantityValue],
     ['kubernetes.URL', UrlValue],
@@ -82,17 +86,26 @@ export function registerLibrary(environment: Environment, optional: typeof Optio
   }
   environment.registerConstant('sets', 'kubernetes.Sets', new SetsNamespace());
   environment.registerConstant('format', 'kubernetes.Formats', new FormatNamespace());
-  environment.registerOperator('kubernetes.Quantity == kubernetes.Quantity', ((a: QuantityValue, b: QuantityValue) =>
-    compareQuantities(a.quantity, b.quantity) === 0) as never);
-  environment.registerOperator('net.IP == net.IP', ((a: Address, b: Address) =>
-    Buffer.compare(a.bytes, b.bytes) === 0) as never);
-  environment.registerOperator('kubernetes.URL == kubernetes.URL', ((a: UrlValue, b: UrlValue) =>
-    a.url.href === b.url.href) as never);
+  environment.registerOperator(
+    'kubernetes.Quantity == kubernetes.Quantity',
+    ((a: QuantityValue, b: QuantityValue) => compareQuantities(a.quantity, b.quantity) === 0) as never,
+  );
+  environment.registerOperator(
+    'net.IP == net.IP',
+    ((a: Address, b: Address) => Buffer.compare(a.bytes, b.bytes) === 0) as never,
+  );
+  environment.registerOperator(
+    'kubernetes.URL == kubernetes.URL',
+    ((a: UrlValue, b: UrlValue) => a.url.href === b.url.href) as never,
+  );
   const overloads = [...LISTS, ...STRINGS, ...QUANTITIES, ...URLS, ...ADDRESSES, ...SETS, ...FORMATS];
   for (const [signature, run] of [...overloads, ...expressions(patterns)]) {
     environment.registerFunction(signature, run as never);
   }
-  environment.registerFunction(`${F}.validate(string): optional<list<string>>`, (({ check }: NamedFormat, text: string) => {
+  environment.registerFunction(`${F}.validate(string): optional<list<string>>`, ((
+    { check }: NamedFormat,
+    text: string,
+  ) => {
     const problems = check(text);
     return problems.length === 0 ? optional.none() : optional.of(problems);
   }) as never);
@@ -114,7 +127,10 @@ function expressions(patterns: PatternEngine): Overload[] {
   return [
     [`string.${SAFE_MATCHES}(string): bool`, test],
     [`${SAFE_MATCHES}(string, string): bool`, test],
-    ['string.find(string): string', (text: string, pattern: string) => patterns.find(pattern, text, 1)[0] ?? ''],
+    [
+      'string.find(string): string',
+      (text: string, pattern: string) => patterns.find(pattern, text, 1)[0] ?? '',
+    ],
     ['string.findAll(string): list<string>', (text: string, pattern: string) => findAll(text, pattern, -1n)],
     ['string.findAll(string, int): list<string>', findAll],
   ];
@@ -135,7 +151,14 @@ function positionIn(list: readonly unknown[], wanted: unknown, last: boolean): b
   return BigInt(last ? list.lastIndexOf(wanted) : list.indexOf(wanted));
 }
 
-const COMPARABLE = ['int', 'double', 'string', 'bool', 'google.protobuf.Timestamp', 'google.protobuf.Duration'];
+const COMPARABLE = [
+  'int',
+  'double',
+  'string',
+  'bool',
+  'google.protobuf.Timestamp',
+  'google.protobuf.Duration',
+];
 
 const LISTS: Overload[] = [
   ...COMPARABLE.flatMap((type): Overload[] => [
@@ -162,7 +185,10 @@ function replaced(text: string, from: string, to: string, limit: bigint): string
 
 const STRINGS: Overload[] = [
   ['string.charAt(int): string', charAt],
-  ['string.replace(string, string): string', (text: string, from: string, to: string) => replaced(text, from, to, -1n)],
+  [
+    'string.replace(string, string): string',
+    (text: string, from: string, to: string) => replaced(text, from, to, -1n),
+  ],
   ['string.replace(string, string, int): string', replaced],
   ['string.reverse(): string', (text: string) => [...text].reverse().join('')],
   ['string.format(list): string', format],
@@ -177,30 +203,33 @@ function charAt(text: string, index: bigint): string {
 /** `%s`, `%d`, `%f`, `%e`, `%b`, `%o`, `%x`, `%X` and `%%`. */
 function format(pattern: string, values: readonly unknown[]): string {
   let next = 0;
-  return pattern.replaceAll(/%(?:%|(?:\.(\d{1,2}))?([sdfebxXo]))/g, (whole, precision: string, verb: string) => {
-    if (whole === '%%') return '%';
-    if (next >= values.length) throw new CelFunctionError(`index ${next} out of range`);
-    const value = values[next];
-    next += 1;
-    switch (verb) {
-      case 'f':
-        return Number(value).toFixed(precision === undefined ? 6 : Number(precision));
-      case 'e':
-        return Number(value).toExponential(precision === undefined ? 6 : Number(precision));
-      case 'b':
-        return typeof value === 'boolean' ? (value ? '1' : '0') : (value as bigint).toString(2);
-      case 'o':
-        return (value as bigint).toString(8);
-      case 'x':
-      case 'X': {
-        const text =
-          typeof value === 'string' ? Buffer.from(value).toString('hex') : (value as bigint).toString(16);
-        return verb === 'X' ? text.toUpperCase() : text;
+  return pattern.replaceAll(
+    /%(?:%|(?:\.(\d{1,2}))?([sdfebxXo]))/g,
+    (whole, precision: string, verb: string) => {
+      if (whole === '%%') return '%';
+      if (next >= values.length) throw new CelFunctionError(`index ${next} out of range`);
+      const value = values[next];
+      next += 1;
+      switch (verb) {
+        case 'f':
+          return Number(value).toFixed(precision === undefined ? 6 : Number(precision));
+        case 'e':
+          return Number(value).toExponential(precision === undefined ? 6 : Number(precision));
+        case 'b':
+          return typeof value === 'boolean' ? (value ? '1' : '0') : (value as bigint).toString(2);
+        case 'o':
+          return (value as bigint).toString(8);
+        case 'x':
+        case 'X': {
+          const text =
+            typeof value === 'string' ? Buffer.from(value).toString('hex') : (value as bigint).toString(16);
+          return verb === 'X' ? text.toUpperCase() : text;
+        }
+        default:
+          return shown(value);
       }
-      default:
-        return shown(value);
-    }
-  });
+    },
+  );
 }
 
 function shown(value: unknown): string {
@@ -244,10 +273,22 @@ const QUANTITIES: Overload[] = [
   [`${Q}.isGreaterThan(${Q}): bool`, (a: QuantityValue, b: QuantityValue) => compared(a, b) > 0],
   [`${Q}.isLessThan(${Q}): bool`, (a: QuantityValue, b: QuantityValue) => compared(a, b) < 0],
   [`${Q}.compareTo(${Q}): int`, (a: QuantityValue, b: QuantityValue) => BigInt(compared(a, b))],
-  [`${Q}.add(${Q}): ${Q}`, (a: QuantityValue, b: QuantityValue) => new QuantityValue(addQuantities(a.quantity, b.quantity))],
-  [`${Q}.sub(${Q}): ${Q}`, (a: QuantityValue, b: QuantityValue) => new QuantityValue(subtractQuantities(a.quantity, b.quantity))],
-  [`${Q}.add(int): ${Q}`, (a: QuantityValue, b: bigint) => new QuantityValue({ ...a.quantity, nano: a.quantity.nano + b * NANO })],
-  [`${Q}.sub(int): ${Q}`, (a: QuantityValue, b: bigint) => new QuantityValue({ ...a.quantity, nano: a.quantity.nano - b * NANO })],
+  [
+    `${Q}.add(${Q}): ${Q}`,
+    (a: QuantityValue, b: QuantityValue) => new QuantityValue(addQuantities(a.quantity, b.quantity)),
+  ],
+  [
+    `${Q}.sub(${Q}): ${Q}`,
+    (a: QuantityValue, b: QuantityValue) => new QuantityValue(subtractQuantities(a.quantity, b.quantity)),
+  ],
+  [
+    `${Q}.add(int): ${Q}`,
+    (a: QuantityValue, b: bigint) => new QuantityValue({ ...a.quantity, nano: a.quantity.nano + b * NANO }),
+  ],
+  [
+    `${Q}.sub(int): ${Q}`,
+    (a: QuantityValue, b: bigint) => new QuantityValue({ ...a.quantity, nano: a.quantity.nano - b * NANO }),
+  ],
 ];
 
 function asInteger({ quantity: { nano } }: QuantityValue): bigint {
@@ -259,12 +300,16 @@ function parseUrl(text: string): UrlValue {
   // Go's url.ParseRequestURI: absolute, or a path of its own.
   const relative = text.startsWith('/');
   if (!relative && !/^[A-Za-z][A-Za-z0-9+.-]*:/.test(text)) {
-    throw new CelFunctionError(`URL parse error during conversion from string: parse ${JSON.stringify(text)}: invalid URI for request`);
+    throw new CelFunctionError(
+      `URL parse error during conversion from string: parse ${JSON.stringify(text)}: invalid URI for request`,
+    );
   }
   try {
     return new UrlValue(relative ? new URL(text, 'none://') : new URL(text));
   } catch {
-    throw new CelFunctionError(`URL parse error during conversion from string: parse ${JSON.stringify(text)}: invalid URI for request`);
+    throw new CelFunctionError(
+      `URL parse error during conversion from string: parse ${JSON.stringify(text)}: invalid URI for request`,
+    );
   }
 }
 
@@ -272,14 +317,18 @@ const U = 'kubernetes.URL';
 const URLS: Overload[] = [
   [`url(string): ${U}`, parseUrl],
   ['isURL(string): bool', (text: string) => succeeds(() => parseUrl(text))],
-  [`${U}.getScheme(): string`, ({ url }: UrlValue) => (url.protocol === 'none:' ? '' : url.protocol.slice(0, -1))],
+  [
+    `${U}.getScheme(): string`,
+    ({ url }: UrlValue) => (url.protocol === 'none:' ? '' : url.protocol.slice(0, -1)),
+  ],
   [`${U}.getHost(): string`, ({ url }: UrlValue) => url.host],
   [`${U}.getHostname(): string`, ({ url }: UrlValue) => url.hostname.replace(/^\[|\]$/g, '')],
   [`${U}.getPort(): string`, ({ url }: UrlValue) => url.port],
   [`${U}.getEscapedPath(): string`, ({ url }: UrlValue) => url.pathname],
   [
     `${U}.getQuery(): map<string, list<string>>`,
-    ({ url }: UrlValue) => new Map([...new Set(url.searchParams.keys())].map((key) => [key, url.searchParams.getAll(key)])),
+    ({ url }: UrlValue) =>
+      new Map([...new Set(url.searchParams.keys())].map((key) => [key, url.searchParams.getAll(key)])),
   ],
 ];
 
@@ -302,7 +351,9 @@ function addressBytes(text: string): Uint8Array {
 
 function parseAddress(text: string): Address {
   if (isIP(text) === 0 || text.includes('%')) {
-    throw new CelFunctionError(`IP Address ${JSON.stringify(text)} parse error during conversion from string`);
+    throw new CelFunctionError(
+      `IP Address ${JSON.stringify(text)} parse error during conversion from string`,
+    );
   }
   return new Address(text);
 }
@@ -320,7 +371,8 @@ function contains(network: Network, address: Address): boolean {
   for (let bit = 0; bit < network.bits; bit += 1) {
     const mask = 128 >> (bit % 8);
     const index = bit >> 3;
-    if (((network.address.bytes[index] as number) & mask) !== ((address.bytes[index] as number) & mask)) return false;
+    if (((network.address.bytes[index] as number) & mask) !== ((address.bytes[index] as number) & mask))
+      return false;
   }
   return true;
 }
@@ -334,18 +386,32 @@ const ADDRESSES: Overload[] = [
   ['net.IP.family(): int', ({ bytes }: Address) => (bytes.length === 4 ? 4n : 6n)],
   ['net.IP.isUnspecified(): bool', ({ bytes }: Address) => bytes.every((byte) => byte === 0)],
   ['net.IP.isLoopback(): bool', isLoopback],
-  ['net.IP.isLinkLocalUnicast(): bool', ({ bytes }: Address) =>
-    bytes.length === 4 ? bytes[0] === 169 && bytes[1] === 254 : bytes[0] === 0xfe && ((bytes[1] as number) & 0xc0) === 0x80],
+  [
+    'net.IP.isLinkLocalUnicast(): bool',
+    ({ bytes }: Address) =>
+      bytes.length === 4
+        ? bytes[0] === 169 && bytes[1] === 254
+        : bytes[0] === 0xfe && ((bytes[1] as number) & 0xc0) === 0x80,
+  ],
   ['string(net.IP): string', ({ text }: Address) => text],
   ['cidr(string): net.CIDR', parseNetwork],
   ['isCIDR(string): bool', (text: string) => hasFormat('cidr', text)],
   ['net.CIDR.containsIP(net.IP): bool', contains],
-  ['net.CIDR.containsIP(string): bool', (network: Network, text: string) => contains(network, parseAddress(text))],
-  ['net.CIDR.containsCIDR(net.CIDR): bool', (outer: Network, inner: Network) => outer.bits <= inner.bits && contains(outer, inner.address)],
-  ['net.CIDR.containsCIDR(string): bool', (outer: Network, text: string) => {
-    const inner = parseNetwork(text);
-    return outer.bits <= inner.bits && contains(outer, inner.address);
-  }],
+  [
+    'net.CIDR.containsIP(string): bool',
+    (network: Network, text: string) => contains(network, parseAddress(text)),
+  ],
+  [
+    'net.CIDR.containsCIDR(net.CIDR): bool',
+    (outer: Network, inner: Network) => outer.bits <= inner.bits && contains(outer, inner.address),
+  ],
+  [
+    'net.CIDR.containsCIDR(string): bool',
+    (outer: Network, text: string) => {
+      const inner = parseNetwork(text);
+      return outer.bits <= inner.bits && contains(outer, inner.address);
+    },
+  ],
   ['net.CIDR.ip(): net.IP', ({ address }: Network) => address],
   ['net.CIDR.prefixLength(): int', ({ bits }: Network) => BigInt(bits)],
 ];
@@ -356,12 +422,21 @@ const among = (list: readonly unknown[], items: readonly unknown[]): boolean => 
 };
 
 const SETS: Overload[] = [
-  ['kubernetes.Sets.contains(list<A>, list<A>): bool', (_: Namespace, list: unknown[], items: unknown[]) => among(list, items)],
-  ['kubernetes.Sets.equivalent(list<A>, list<A>): bool', (_: Namespace, a: unknown[], b: unknown[]) => among(a, b) && among(b, a)],
-  ['kubernetes.Sets.intersects(list<A>, list<A>): bool', (_: Namespace, a: unknown[], b: unknown[]) => {
-    const known = new Set(a);
-    return b.some((item) => known.has(item));
-  }],
+  [
+    'kubernetes.Sets.contains(list<A>, list<A>): bool',
+    (_: Namespace, list: unknown[], items: unknown[]) => among(list, items),
+  ],
+  [
+    'kubernetes.Sets.equivalent(list<A>, list<A>): bool',
+    (_: Namespace, a: unknown[], b: unknown[]) => among(a, b) && among(b, a),
+  ],
+  [
+    'kubernetes.Sets.intersects(list<A>, list<A>): bool',
+    (_: Namespace, a: unknown[], b: unknown[]) => {
+      const known = new Set(a);
+      return b.some((item) => known.has(item));
+    },
+  ],
 ];
 
 const byFormat =

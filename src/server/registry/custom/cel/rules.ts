@@ -12,7 +12,13 @@ import { registerLibrary, SAFE_MATCHES } from './library.ts';
 import { type Declared, TypeDeclarations } from './values.ts';
 
 const LONGEST_MESSAGE = 5 * 1024;
-const LIMITS = { maxAstNodes: 10_000, maxDepth: 200, maxListElements: 1000, maxMapEntries: 1000, maxCallArguments: 32 };
+const LIMITS = {
+  maxAstNodes: 10_000,
+  maxDepth: 200,
+  maxListElements: 1000,
+  maxMapEntries: 1000,
+  maxCallArguments: 32,
+};
 
 /** The CEL library, loaded with the first definition that has rules. */
 export class CelEngine {
@@ -126,7 +132,12 @@ export class SchemaRules {
     const { items, properties, additional } = schema;
     if (items) this.compileAll(items, shape.items ?? items, false, correlated && shape.listType === 'map');
     for (const [name, property] of properties ?? []) {
-      this.compileAll(property, shape.properties?.get(name) ?? property, false, correlated && !shape.atomicMap);
+      this.compileAll(
+        property,
+        shape.properties?.get(name) ?? property,
+        false,
+        correlated && !shape.atomicMap,
+      );
     }
     if (additional && additional !== true) {
       const own = shape.additional && shape.additional !== true ? shape.additional : additional;
@@ -279,12 +290,17 @@ export class SchemaRules {
         return;
       }
       if (this.budget.spent) {
-        refuse('validation failed due to running out of cost budget, no further validation rules will be run');
+        refuse(
+          'validation failed due to running out of cost budget, no further validation rules will be run',
+        );
         return;
       }
       if (result === true) continue;
-      const detail = this.messageOf(message, context) ?? (rule.message.trim() || `failed rule: ${rule.rule.trim()}`);
-      errors.push(byReason(rule, `${path}${fieldPath(rule.fieldPath, path === '')}` || NO_PATH, schema.type, detail));
+      const detail =
+        this.messageOf(message, context) ?? (rule.message.trim() || `failed rule: ${rule.rule.trim()}`);
+      errors.push(
+        byReason(rule, `${path}${fieldPath(rule.fieldPath, path === '')}` || NO_PATH, schema.type, detail),
+      );
     }
   }
 
@@ -315,7 +331,10 @@ function isMap(value: Json | undefined): value is { [key: string]: Json | undefi
 
 /** `.spec.a['b c']` after the path of the object it is relative to. */
 function fieldPath(text: string, atRoot: boolean): string {
-  const path = text.replaceAll(/\['((?:[^'\\]|\\.)*)'\]/g, (_, name: string) => `.${name.replaceAll(/\\(.)/g, '$1')}`);
+  const path = text.replaceAll(
+    /\['((?:[^'\\]|\\.)*)'\]/g,
+    (_, name: string) => `.${name.replaceAll(/\\(.)/g, '$1')}`,
+  );
   return atRoot ? path.replace(/^\./, '') : path;
 }
 
@@ -420,7 +439,11 @@ function mentions(ast: ASTNode, name: string): boolean {
 
 export function renameMatches(ast: ASTNode): void {
   everyNode(ast, (node) => {
-    if ((node.op === 'call' || node.op === 'rcall') && Array.isArray(node.args) && node.args[0] === 'matches') {
+    if (
+      (node.op === 'call' || node.op === 'rcall') &&
+      Array.isArray(node.args) &&
+      node.args[0] === 'matches'
+    ) {
       node.args[0] = SAFE_MATCHES;
     }
   });

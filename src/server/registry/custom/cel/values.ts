@@ -103,7 +103,10 @@ export class TypeDeclarations {
       case 'string':
         return this.text(schema.format);
       case 'integer':
-        return { name: 'int', convert: (value) => (typeof value === 'number' ? BigInt(Math.trunc(value)) : value) };
+        return {
+          name: 'int',
+          convert: (value) => (typeof value === 'number' ? BigInt(Math.trunc(value)) : value),
+        };
       case 'number':
         return { name: 'double', convert: (value) => value };
       case 'boolean':
@@ -139,7 +142,8 @@ export class TypeDeclarations {
       case 'byte':
         return {
           name: 'bytes',
-          convert: (value) => (typeof value === 'string' ? new Uint8Array(Buffer.from(value, 'base64')) : value),
+          convert: (value) =>
+            typeof value === 'string' ? new Uint8Array(Buffer.from(value, 'base64')) : value,
         };
       default:
         return { name: 'string', convert: (value) => value };
@@ -237,6 +241,8 @@ function sameValue(left: unknown, right: unknown): boolean {
   if (keys.length === 0 && 'seconds' in left) return String(left) === String(right);
   return (
     keys.length === Object.keys(right).length &&
-    keys.every((key) => sameValue((left as Record<string, unknown>)[key], (right as Record<string, unknown>)[key]))
+    keys.every((key) =>
+      sameValue((left as Record<string, unknown>)[key], (right as Record<string, unknown>)[key]),
+    )
   );
 }
