@@ -66,6 +66,18 @@ const RUN: Record<string, (invocation: Invocation) => Promise<number>> = {
     return 0;
   },
 
+  'secrets-encrypt': async ({ sources, operands: [action] }) => {
+    const { resolveServerConfig } = await import('./config/config.ts');
+    const { secretsEncrypt } = await import('./server/secrets-encrypt.ts');
+    const { SystemClock } = await import('./lib/clock.ts');
+    const { SystemRandom } = await import('./lib/random.ts');
+    if (action !== 'status' && action !== 'rotate') throw new UsageError('expected status or rotate');
+    const { dataDir } = resolveServerConfig(sources).config;
+    const { text, code } = secretsEncrypt(action, dataDir, new SystemClock(), new SystemRandom());
+    process.stdout.write(text);
+    return code;
+  },
+
   check: async ({ sources }) => {
     const { resolveServerConfig } = await import('./config/config.ts');
     const { config } = resolveServerConfig(sources);

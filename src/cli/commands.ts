@@ -39,6 +39,15 @@ export const commands: readonly Command[] = [
     operands: 0,
   },
   {
+    name: 'secrets-encrypt',
+    usage: 'secrets-encrypt status|rotate [--data-dir PATH]',
+    summary: 'Show, or change, the key that Secrets are encrypted with in the database',
+    description:
+      'status tells whether Secrets are encrypted (see --secrets-encryption of `copepod server`) and with which key. rotate makes a new key; the next start of the server rewrites all Secrets with it and drops the old one. Run it on the server.',
+    settings: pick(serverSettings, 'config', 'dataDir'),
+    operands: 1,
+  },
+  {
     name: 'check',
     usage: 'check [FLAGS]',
     summary: 'Tell what this machine lacks to run copepod, and how to get it',

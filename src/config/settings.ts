@@ -148,6 +148,27 @@ export const serverSettings = {
     flag: 'scheduler-measured',
     help: 'What boards measure (CPU, memory, disk, heat) decides on placement: off, scores (prefers) or full (also keeps pods off boards in danger).',
   }),
+  secretsEncryption: withDefault(types.boolean, false, {
+    flag: 'secrets-encryption',
+    help: 'Encrypt Secrets in the database (AES-256-GCM). Its key is in DATA-DIR/server/secrets-encryption.json: back it up apart.',
+  }),
+  auditLogPath: optional(types.path, {
+    flag: 'audit-log-path',
+    defaultText: 'no audit log',
+    help: 'File that requests which change something, or fail, are logged to (audit.k8s.io/v1, one JSON object a line).',
+  }),
+  auditLogMaxSize: withDefault(types.count, 10, {
+    flag: 'audit-log-maxsize',
+    help: 'Mebibytes after which that file is put aside and a new one begun.',
+  }),
+  auditLogMaxAge: withDefault(types.count, 30, {
+    flag: 'audit-log-maxage',
+    help: 'Days that files put aside are kept; 0: as long as there are not too many.',
+  }),
+  auditLogMaxBackup: withDefault(types.count, 3, {
+    flag: 'audit-log-maxbackup',
+    help: 'How many files put aside are kept; 0: all.',
+  }),
   disableAgent: withDefault(types.boolean, false, {
     flag: 'disable-agent',
     help: 'Serve the API only, run no pods on this machine.',

@@ -70,6 +70,12 @@ export const portOrOff: ValueType<number> = {
   parse: (text) => portNumber(text, 0),
 };
 
+export const count: ValueType<number> = {
+  expected: 'a whole number, 0 or more',
+  placeholder: 'N',
+  parse: (text) => (/^\d{1,9}$/.test(text) ? Number(text) : undefined),
+};
+
 export const ip: ValueType<string> = {
   expected: 'an IP address',
   placeholder: 'IP',

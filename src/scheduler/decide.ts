@@ -133,13 +133,11 @@ function best(
     const score = prepare(info, feasible, situation);
     if (score) prepared.push({ weight, score, measures: measures ?? false });
   }
-  let winner = first;
   let highest = Number.NEGATIVE_INFINITY;
-  let ties = 0;
+  const equals: NodeInfo[] = [];
   // The same without the measurements, to tell whether they decided.
   let unmeasured = first;
   let highestUnmeasured = Number.NEGATIVE_INFINITY;
-  let ofWinner = 0;
   for (const node of feasible) {
     let total = 0;
     let measured = 0;
@@ -153,21 +151,18 @@ function best(
       unmeasured = node;
       highestUnmeasured = rest;
     }
+    if (total < highest) continue;
     if (total > highest) {
-      winner = node;
       highest = total;
-      ofWinner = rest;
-      ties = 1;
-    } else if (total === highest) {
-      // Each of n equals wins with probability 1/n.
-      ties += 1;
-      if (random() < 1 / ties) {
-        winner = node;
-        ofWinner = rest;
-      }
+      equals.length = 0;
     }
+    equals.push(node);
   }
-  return ofWinner < highestUnmeasured ? { winner, insteadOf: unmeasured } : { winner };
+  // Randomness is dear: asked for once.
+  const winner = equals[equals.length > 1 ? Math.floor(random() * equals.length) : 0] ?? first;
+  let rest = 0;
+  for (const { weight, score, measures } of prepared) if (!measures) rest += weight * score(winner);
+  return rest < highestUnmeasured ? { winner, insteadOf: unmeasured } : { winner };
 }
 
 /** How many feasible nodes are enough to choose among: 50 % less one for every 125 nodes, at least 5 %. */

@@ -43,6 +43,8 @@ import { RoleGuard } from './identity/role-guard.ts';
 import { firstServiceAddress } from './registry/allocation.ts';
 import { tableCells } from './registry/table-cells.ts';
 import { lockDirectory } from './store/directory-lock.ts';
+import { EncryptedEngine, rewriteSecrets } from './store/encrypted-engine.ts';
+import { ENCRYPTION_KEYS_FILE, EncryptionKeys } from './store/encryption-keys.ts';
 import { SqliteEngine } from './store/sqlite-engine.ts';
 
 /** What the server is told; the resolved configuration of `copepod server` has it all. */
@@ -130,10 +132,20 @@ async function compose(
   const bus = broker ? new LocalBus({ broker, logger }) : externalBus(options.mqttUrl ?? '', deps);
 
   let engineFailure: Error | undefined;
-  const engine = new SqliteEngine({
+  const database = {
     file: join(directory, 'store.db'),
     clock,
     ...(WORKER_URL ? { workerUrl: WORKER_URL } : {}),
+  };
+  const keys = await secretsKeys(
+    join(directory, ENCRYPTION_KEYS_FILE),
+    options.secretsEncryption,
+    database,
+    deps,
+  );
+  const sqlite = new SqliteEngine({
+    ...database,
+    ...(keys ? { worker: { secureDelete: true } } : {}),
     // The process cannot promise anything any more; who supervises starts it again and the store recovers.
     onFailure: (error) => {
       engineFailure = error;
@@ -141,6 +153,9 @@ async function compose(
       process.exit(1);
     },
   });
+  const engine = keys
+    ? new EncryptedEngine({ engine: sqlite, keys, encrypts: options.secretsEncryption })
+    : sqlite;
   const issuer = `https://kubernetes.default.svc.${options.clusterDomain}`;
   let parts: IdentityParts | undefined;
   const plane = new ControlPlane({
@@ -279,6 +294,25 @@ async function compose(
       lock.release();
     },
   };
+}
+
+/** The keys that the Secrets in the database need, after these are written as wanted; undefined when they are plain. */
+async function secretsKeys(
+  file: string,
+  encrypt: boolean,
+  database: ConstructorParameters<typeof SqliteEngine>[0],
+  { clock, random, logger }: ServerDependencies,
+): Promise<EncryptionKeys | undefined> {
+  const known = EncryptionKeys.read(file, random);
+  if (!known && !encrypt) return undefined;
+  const keys = known ?? EncryptionKeys.create(file, random, clock.now());
+  const { enabled, pending } = keys.status();
+  if (pending || enabled !== encrypt) {
+    const engine = new SqliteEngine({ ...database, worker: { secureDelete: true, vacuum: true } });
+    const count = await rewriteSecrets({ engine, keys, encrypt });
+    logger.info({ count, encrypt }, 'Secrets rewritten in the database');
+  }
+  return keys;
 }
 
 interface IdentityParts {

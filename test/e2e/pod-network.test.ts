@@ -106,6 +106,24 @@ it('answers a Service by every pod, from every board and every pod, by address a
   }
 });
 
+it('makes every board a load balancer, and says so in the status', async () => {
+  await cluster.kubectl.ok(['patch', 'service', 'web', '-p', '{"spec":{"type":"LoadBalancer"}}']);
+  const wanted = [...boards.values()].map(({ ip }) => ip).join(' ');
+  const path = 'jsonpath={.status.loadBalancer.ingress[*].ip}';
+  await cluster.eventually(
+    'the boards’ addresses in the status',
+    async () => (await cluster.kubectl.line(`get service web -o ${path}`)) === wanted,
+  );
+  const outside = boards.get('alpha') as Board;
+  await cluster.eventually('the balancers to answer', async () => {
+    for (const { ip } of boards.values()) {
+      if (!NAMES.includes(outside.run('busybox', 'wget', '-q', '-O', '-', `http://${ip}/`).trim()))
+        return false;
+    }
+    return true;
+  });
+});
+
 it('denies by NetworkPolicy what it should, and only that', async () => {
   const found = await pods();
   const at = (node: string): Pod => found.find(({ spec }) => spec?.nodeName === node) as Pod;

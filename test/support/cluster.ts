@@ -116,6 +116,16 @@ export class Cluster {
     );
   }
 
+  /** Another kubectl, or with another environment, on the same cluster. */
+  otherKubectl(name: string, options: { program?: string; environment?: Record<string, string> }): Kubectl {
+    return new Kubectl({
+      kubeconfig: this.kubeconfig,
+      cacheDir: join(this.directory, `cache-${name}`),
+      prefix: this.board?.enter ?? [],
+      ...options,
+    });
+  }
+
   /** A client over this machine's loopback; only without a board. */
   client(connections?: number): KubeClient {
     if (this.board) throw new Error('the API of a board is not on this loopback: use kubectl');

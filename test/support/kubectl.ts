@@ -17,8 +17,20 @@ export class Kubectl {
   private readonly kubeconfig: string;
   private readonly cacheDir: string;
   private readonly prefix: readonly string[];
+  private readonly program: string | undefined;
+  private readonly environment: Readonly<Record<string, string>>;
 
-  constructor(options: { kubeconfig: string; cacheDir: string; prefix?: readonly string[] }) {
+  constructor(options: {
+    kubeconfig: string;
+    cacheDir: string;
+    prefix?: readonly string[];
+    /** Absent: the one on the PATH. */
+    program?: string;
+    /** Besides this process's own. */
+    environment?: Readonly<Record<string, string>>;
+  }) {
+    this.program = options.program;
+    this.environment = options.environment ?? {};
     this.kubeconfig = options.kubeconfig;
     this.cacheDir = options.cacheDir;
     this.prefix = options.prefix ?? [];
@@ -90,11 +102,14 @@ export class Kubectl {
   /** Started and left running: `logs -f`, `port-forward`, `get -w`. The caller kills it. */
   spawn(args: readonly string[]): ChildProcessWithoutNullStreams {
     const [command = '', ...rest] = this.command(args);
-    return spawn(command, rest, { stdio: ['pipe', 'pipe', 'pipe'] });
+    return spawn(command, rest, {
+      stdio: ['pipe', 'pipe', 'pipe'],
+      env: { ...process.env, ...this.environment },
+    });
   }
 
   private command(args: readonly string[]): string[] {
-    const program = findProgram('kubectl');
+    const program = this.program ?? findProgram('kubectl');
     if (!program) throw new Error('kubectl is not installed: apt-get install kubernetes-client');
     const global = [`--kubeconfig=${this.kubeconfig}`, `--cache-dir=${this.cacheDir}`];
     return [...this.prefix, program, ...global, ...args];

@@ -20,6 +20,7 @@ import type { Interceptor, Verb } from './fake-client.ts';
 export class RegistryClient extends LocalClient {
   readonly catalogue: Catalogue;
   private readonly store: ObjectStore;
+  private readonly api: ApiRegistry;
   private readonly interceptors = new Set<Interceptor>();
   private readonly buckets: string[];
 
@@ -30,6 +31,7 @@ export class RegistryClient extends LocalClient {
       logger: silentLogger,
     });
     this.store = parts.store;
+    this.api = parts.registry;
     this.catalogue = parts.catalogue;
     this.buckets = [...new Set(parts.catalogue.all().map(groupResource))];
   }
@@ -68,8 +70,9 @@ export class RegistryClient extends LocalClient {
     return client;
   }
 
-  /** Flushes and closes the store. */
+  /** Flushes and closes the store, and leaves no timer. */
   async close(): Promise<void> {
+    await this.api.stop();
     await this.store.stop();
   }
 

@@ -4,6 +4,7 @@ import type { Logger } from '../../lib/logger.ts';
 import type { SharedPolicy, SharedService } from '../../wire/messages.ts';
 import type { HostPort } from '../ports.ts';
 import { CommandError, type NetCommands, NetworkError, nftScript } from './commands.ts';
+import { UdpFlows } from './conntrack.ts';
 import { isIPv4 } from './ipv4.ts';
 import { buildRuleset } from './ruleset.ts';
 import { type Ruleset, removeTable, renderChange, renderRuleset, TABLE } from './ruleset-text.ts';
@@ -22,6 +23,8 @@ export class NetTable {
   private readonly clock: Clock;
   private readonly logger: Logger;
   private readonly nodeName: string;
+
+  private readonly flows: UdpFlows;
 
   private clusterCidr: string | undefined;
   private serviceCidr: string | undefined;
@@ -45,6 +48,7 @@ export class NetTable {
     this.clock = options.clock;
     this.logger = options.logger;
     this.nodeName = options.nodeName;
+    this.flows = new UdpFlows({ commands: options.commands, logger: options.logger });
   }
 
   setCidrs(clusterCidr: string | undefined, serviceCidr: string | undefined): void {
@@ -152,9 +156,10 @@ export class NetTable {
   }
 
   private async write(): Promise<void> {
+    const { services } = this;
     const next = buildRuleset({
       nodeName: this.nodeName,
-      services: this.services,
+      services,
       hostPorts: this.hostPorts,
       policies: this.policies,
       pods: this.policies.length === 0 ? [] : this.localPods(),
@@ -165,6 +170,7 @@ export class NetTable {
     const script = this.applied ? renderChange(this.applied, next) : renderRuleset(next);
     if (script !== '') await this.transact(script, next);
     this.applied = next;
+    await this.flows.applied(services);
     this.retryMs = FIRST_RETRY_MS;
     this.lastFailure = '';
   }

@@ -8,7 +8,9 @@ export function streamTargets(manager: PodManager): StreamTargets {
     container(podUid, name, which) {
       const { pod, status, instances } = lookUp(manager, podUid, name);
       if (which === 'previous') {
-        const previous = instances.filter(({ state }) => state !== 'created')[1];
+        // As the kubelet: the run that lastState tells of. While a container waits for its restart that is the newest.
+        const last = status?.lastState?.terminated?.containerID?.replace(/^docker:\/\//, '');
+        const previous = instances.find(({ id }) => id === last);
         if (previous) return previous.id;
         throw new StreamRefusal(
           'BadRequest',

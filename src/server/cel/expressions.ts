@@ -93,10 +93,10 @@ export class Expressions {
     let parsed: ParseResult;
     try {
       parsed = this.environment.parse(text);
-      renameMatches(parsed.ast);
     } catch (error) {
       throw new ExpressionError(worded(error, source));
     }
+    renameMatches(parsed.ast);
     const { valid, type = 'dyn', error } = parsed.check();
     if (!valid) throw new ExpressionError(worded(error, source));
     meter(parsed.ast, () => this.budget);

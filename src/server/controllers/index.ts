@@ -5,7 +5,9 @@ import { daemonSetController } from './daemonset/controller.ts';
 import { deploymentController } from './deployment/controller.ts';
 import { disruptionController } from './disruption.ts';
 import { endpointsController } from './endpoints/controller.ts';
+import { endpointSliceMirroringController } from './endpoints/mirroring.ts';
 import { GarbageCollector } from './garbage/collector.ts';
+import { ipAddressController } from './ip-addresses.ts';
 import { jobController } from './job/controller.ts';
 import { namespaceController } from './namespace.ts';
 import { nodeIpamController } from './node-ipam.ts';
@@ -13,8 +15,10 @@ import { podGcController } from './pod-gc.ts';
 import { replicaSetController, replicationController } from './replicaset/controller.ts';
 import { resourceQuotaController } from './resource-quota.ts';
 import { serviceAccountController } from './service-account.ts';
+import { serviceLbController } from './service-lb.ts';
 import { statefulSetController } from './statefulset/controller.ts';
 import { tokenCleaner } from './token-cleaner.ts';
+import { ttlController } from './ttl.ts';
 
 export type { ControllerContext } from './context.ts';
 
@@ -31,10 +35,14 @@ const CONTROLLERS: readonly ((context: ControllerContext) => Service)[] = [
   jobController,
   cronJobController,
   endpointsController,
+  serviceLbController,
   disruptionController,
   podGcController,
   resourceQuotaController,
   tokenCleaner,
+  endpointSliceMirroringController,
+  ipAddressController,
+  ttlController,
   (context) => new GarbageCollector(context),
 ];
 

@@ -239,7 +239,8 @@ export class ServiceAllocator implements Allocator {
         byNumber.set(given, [...(byNumber.get(given) ?? []), protocol]);
         return;
       }
-      port.nodePort = wanted;
+      // A status update carries the stored spec, which is not to be written to.
+      if (port.nodePort !== wanted) port.nodePort = wanted;
       const used = byNumber.get(wanted);
       byNumber.set(wanted, [...(used ?? []), protocol]);
       if (before.ports.includes(wanted) || (used && !used.includes(protocol))) return;

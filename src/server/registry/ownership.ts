@@ -1,4 +1,4 @@
-// Who owns which field of an object (metadata.managedFields), kept up by every write. docs/adr/0009.
+// Who owns which field of an object (metadata.managedFields), kept up by every write. docs/adr/0006.
 
 import { badRequest } from '../../api/errors.ts';
 import { type Applied, ApplyConflicts, apply, ConfigError } from '../../api/managed-fields/apply.ts';

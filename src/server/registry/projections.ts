@@ -66,9 +66,15 @@ export function projectionOf(
 }
 
 export function asItself(served: Served): DecodeAs {
-  const { info, apiVersion, struct, custom } = served;
-  const decode = custom && custom.decode.bind(custom);
-  return { kind: info.kind, apiVersion, struct, decode };
+  const { info, apiVersion, custom } = served;
+  return {
+    kind: info.kind,
+    apiVersion,
+    get struct() {
+      return served.struct;
+    },
+    decode: custom?.decode.bind(custom),
+  };
 }
 
 function viewOf(served: Served): (stored: KubeObject) => JsonObject {

@@ -60,11 +60,13 @@ export class ServedResources {
     const custom = this.customs.of(info);
     // Its definition went while the request was on its way.
     if (!custom) throw notFound(info, '');
-    const { struct, strategy, conversion } = custom;
+    const { strategy, conversion } = custom;
     return {
       info,
       apiVersion: apiVersionOf(info),
-      struct,
+      get struct() {
+        return custom.struct;
+      },
       bucket: groupResource(info),
       strategy,
       conversion,

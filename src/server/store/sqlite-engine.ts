@@ -11,6 +11,8 @@ const DEFAULT_WORKER: WorkerOptions = {
   cacheKiB: 512,
   checkpointBytes: 2 * 1024 * 1024,
   chunkCharacters: 256 * 1024,
+  secureDelete: false,
+  vacuum: false,
 };
 
 type Call = Request extends infer Each ? (Each extends Request ? Omit<Each, 'id'> : never) : never;

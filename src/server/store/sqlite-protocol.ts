@@ -15,6 +15,10 @@ export interface WorkerOptions {
   checkpointBytes: number;
   /** Characters of JSON in one answer to `read`. */
   chunkCharacters: number;
+  /** What is deleted or replaced is overwritten with zeros, so that nothing of it stays in the file. */
+  secureDelete: boolean;
+  /** At the close, the file is written anew: of what was ever deleted nothing stays in it. */
+  vacuum: boolean;
 }
 
 export type Response =

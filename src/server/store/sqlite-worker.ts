@@ -120,6 +120,7 @@ class ObjectDatabase {
   /** Moves the log into the database and removes it. */
   close(): void {
     this.setSynchronous('FULL');
+    if (this.options.vacuum) this.database.exec('VACUUM');
     this.database.close();
   }
 
@@ -132,6 +133,7 @@ class ObjectDatabase {
     database.pragma('synchronous = FULL');
     database.pragma(`cache_size = -${this.options.cacheKiB}`);
     database.pragma('temp_store = MEMORY');
+    if (this.options.secureDelete) database.pragma('secure_delete = ON');
     // Only a net under checkpointIfDue, which works between requests.
     database.pragma(
       `wal_autocheckpoint = ${Math.ceil((4 * this.options.checkpointBytes) / this.options.pageSize)}`,

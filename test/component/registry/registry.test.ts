@@ -330,20 +330,19 @@ describe('registry', () => {
     ).toBe(403);
   });
 
-  test('what is stored without effect says so, and a CRD is not established', async () => {
-    const made = await server.create('customresourcedefinitions', 'widgets.example.com', {
-      spec: {
-        group: 'example.com',
-        scope: 'Namespaced',
-        names: { plural: 'widgets', kind: 'Widget' },
-        versions: [
-          { name: 'v1', served: true, storage: true, schema: { openAPIV3Schema: { type: 'object' } } },
-        ],
-      },
+  test('what is stored without effect says so', async () => {
+    await server.create('validatingwebhookconfigurations', 'w', {
+      webhooks: [
+        {
+          name: 'a.example.com',
+          admissionReviewVersions: ['v1'],
+          sideEffects: 'None',
+          clientConfig: { url: 'https://example.com/hook' },
+          rules: [{ operations: ['CREATE'], apiGroups: [''], apiVersions: ['v1'], resources: ['pods'] }],
+        },
+      ],
     });
     expect(server.warnings).toContainEqual(expect.stringContaining('no effect yet'));
-    const { conditions } = (made as unknown as { status: { conditions: JsonObject[] } }).status;
-    expect(conditions).toContainEqual(expect.objectContaining({ type: 'Established', status: 'False' }));
   });
 
   test('hostile patches are refused, not obeyed', async () => {

@@ -35,7 +35,7 @@ function isDateTime(text: string): boolean {
 
 function isUri(text: string): boolean {
   // Go's ParseRequestURI: absolute, or a path.
-  if (text.length > LONGEST || /[\s\x00-\x1f\x7f]/.test(text)) return false;
+  if (text.length > LONGEST || /[\s\p{Cc}]/u.test(text)) return false;
   return text.startsWith('/') || /^[A-Za-z][A-Za-z0-9+.-]*:.+/.test(text);
 }
 

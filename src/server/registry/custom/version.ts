@@ -44,7 +44,6 @@ const NO_MORE = 'create not allowed while custom resource definition is terminat
 const LARGEST_REPLICAS = 2147483647;
 
 export class CustomVersion implements CustomType {
-  readonly struct: StructNode;
   readonly strategy: Strategy;
   readonly conversion: Conversion;
   readonly scale: ScalePaths | undefined;
@@ -53,10 +52,13 @@ export class CustomVersion implements CustomType {
   private readonly meta: StructNode;
   private readonly kind: string;
   private readonly apiVersion: string;
-  private readonly schema: Structural;
   private readonly pruning: boolean;
   private readonly patterns: PatternEngine | undefined;
-  private readonly rules: SchemaRules | undefined;
+  private readonly engine: CelEngine | undefined;
+  // Made when they are first asked for: a definition may have no objects, or none that anybody applies.
+  private compiledSchema: Structural | undefined;
+  private compiledRules: SchemaRules | undefined;
+  private compiledStruct: StructNode | undefined;
   private readonly hasStatus: boolean;
   /** Its definition is being deleted. */
   private readonly ending: boolean;
@@ -73,14 +75,12 @@ export class CustomVersion implements CustomType {
     this.meta = meta;
     this.kind = stringAt(objectAt(spec, 'names'), 'kind');
     this.apiVersion = apiVersionOf({ group, version: stringAt(version, 'name') });
-    this.schema = compileStructural(objectAt(objectAt(version, 'schema'), 'openAPIV3Schema'));
     this.pruning = spec.preserveUnknownFields !== true;
     this.patterns = options.patterns;
-    this.rules = this.schema.has.rules ? options.rules?.compile(this.schema) : undefined;
+    this.engine = options.rules;
     const subresources = objectAt(version, 'subresources');
     this.hasStatus = subresources.status !== undefined;
     this.scale = scaleOf(asObject(subresources.scale));
-    this.struct = structOf(this.schema, this.kind, meta);
     const storage = listAt(spec, 'versions').find((candidate) => candidate.storage === true);
     this.conversion = this.conversionTo({
       group,
@@ -93,6 +93,22 @@ export class CustomVersion implements CustomType {
       ...this.printers.map(({ column }) => column),
     ];
     this.strategy = this.strategyOf();
+  }
+
+  get struct(): StructNode {
+    this.compiledStruct ??= structOf(this.schema, this.kind, this.meta);
+    return this.compiledStruct;
+  }
+
+  private get schema(): Structural {
+    this.compiledSchema ??= compileStructural(objectAt(objectAt(this.version, 'schema'), 'openAPIV3Schema'));
+    return this.compiledSchema;
+  }
+
+  private get rules(): SchemaRules | undefined {
+    if (!this.schema.has.rules) return undefined;
+    this.compiledRules ??= this.engine?.compile(this.schema);
+    return this.compiledRules;
   }
 
   decode(value: JsonObject, duplicateFields: readonly string[] | undefined): Decoded {
@@ -208,9 +224,10 @@ export class CustomVersion implements CustomType {
     // Items that were there twice before may stay so.
     const doubled = old ? validateListTypes(old, this.schema).length > 0 : false;
     if (!doubled) errors.push(...validateListTypes(object, this.schema));
-    if (!this.rules) return errors;
+    const { rules } = this;
+    if (!rules) return errors;
     if (errors.some(({ reason }) => BLOCKING.has(reason))) errors.push(NOT_CHECKED);
-    else errors.push(...this.rules.validate(object, old));
+    else errors.push(...rules.validate(object, old));
     return errors;
   }
 

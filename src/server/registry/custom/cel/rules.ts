@@ -11,6 +11,8 @@ import { Budget, meter } from './budget.ts';
 import { registerLibrary, SAFE_MATCHES } from './library.ts';
 import { type Declared, TypeDeclarations } from './values.ts';
 
+/** Compiling takes the time that the server has for others; the largest definitions in use have a few hundred. */
+const MOST_RULES = 2000;
 const LONGEST_MESSAGE = 5 * 1024;
 const LIMITS = {
   maxAstNodes: 10_000,
@@ -60,8 +62,15 @@ export interface RuleProblem {
   readonly detail: string;
 }
 
+/** What the variables of a rule are called in the environment. */
+interface Scope {
+  readonly self: string;
+  readonly oldSelf: string;
+}
+
 interface CompiledRule {
   readonly rule: Rule;
+  readonly scope: Scope;
   readonly run: ParseResult | undefined;
   readonly message: ParseResult | undefined;
   readonly usesOldSelf: boolean;
@@ -81,6 +90,7 @@ export class SchemaRules {
   private readonly types: TypeDeclarations;
   private readonly nodes = new Map<Structural, Node>();
   private budget = new Budget();
+  private count = 0;
 
   constructor(
     root: Structural,
@@ -95,6 +105,10 @@ export class SchemaRules {
     // All types before any rule: an environment that was cloned takes no more.
     this.declareAll(root, true);
     this.compileAll(root, root, true, true);
+    if (this.count > MOST_RULES) {
+      const detail = `too many rules: at most ${MOST_RULES} are allowed`;
+      this.problems.push({ schema: root, index: 0, field: 'rule', detail });
+    }
   }
 
   /** Every rule that the object breaks; `old` for an update. */
@@ -117,14 +131,10 @@ export class SchemaRules {
     const declared = this.types.declare(shape, root);
     if (!declared) return;
     if (schema.rules.length > 0) {
-      const scope = (old: string): Environment =>
-        this.environment.clone().registerVariable('self', declared.name).registerVariable('oldSelf', old);
-      const plain = scope(declared.name);
-      const optional = schema.rules.some(({ optionalOldSelf }) => optionalOldSelf)
-        ? scope(`optional<${declared.name}>`)
-        : plain;
+      this.count += schema.rules.length;
+      if (this.count > MOST_RULES) return;
       const rules = schema.rules.map((rule, index) =>
-        this.compileRule(schema, rule, index, rule.optionalOldSelf ? optional : plain, correlated),
+        this.compileRule(schema, rule, index, this.scopeOf(declared.name, rule.optionalOldSelf), correlated),
       );
       this.nodes.set(schema, { schema, declared, rules });
     }
@@ -145,19 +155,31 @@ export class SchemaRules {
     }
   }
 
+  /**
+   * All rules are compiled in one environment, in which `self` has another name for each of its types: an environment for
+   * each would cost a large definition many megabytes.
+   */
+  private scopeOf(type: string, optional: boolean): Scope {
+    const old = optional ? `optional<${type}>` : type;
+    const scope = { self: `self#${type}`, oldSelf: `oldSelf#${old}` };
+    if (!this.environment.hasVariable(scope.self)) this.environment.registerVariable(scope.self, type);
+    if (!this.environment.hasVariable(scope.oldSelf)) this.environment.registerVariable(scope.oldSelf, old);
+    return scope;
+  }
+
   private compileRule(
     schema: Structural,
     rule: Rule,
     index: number,
-    environment: Environment,
+    scope: Scope,
     correlated: boolean,
   ): CompiledRule {
-    const run = this.expression(schema, rule.rule, index, 'rule', environment, 'bool');
+    const run = this.expression(schema, rule.rule, index, 'rule', scope, 'bool');
     const message =
       rule.messageExpression.trim() === ''
         ? undefined
-        : this.expression(schema, rule.messageExpression, index, 'messageExpression', environment, 'string');
-    const usesOldSelf = run !== undefined && mentions(run.ast, 'oldSelf');
+        : this.expression(schema, rule.messageExpression, index, 'messageExpression', scope, 'string');
+    const usesOldSelf = run !== undefined && mentions(run.ast, scope.oldSelf);
     if (usesOldSelf && !correlated) {
       this.problems.push({
         schema,
@@ -166,7 +188,7 @@ export class SchemaRules {
         detail: 'oldSelf cannot be used on the uncorrelatable portion of the schema',
       });
     }
-    return { rule, run, message, usesOldSelf };
+    return { rule, scope, run, message, usesOldSelf };
   }
 
   private expression(
@@ -174,7 +196,7 @@ export class SchemaRules {
     text: string,
     index: number,
     field: RuleProblem['field'],
-    environment: Environment,
+    scope: Scope,
     wanted: 'bool' | 'string',
   ): ParseResult | undefined {
     const refuse = (detail: string): undefined => {
@@ -183,8 +205,8 @@ export class SchemaRules {
     };
     if (text.trim() === '') return undefined;
     try {
-      const parsed = environment.parse(text);
-      renameMatches(parsed.ast);
+      const parsed = this.environment.parse(text);
+      rename(parsed.ast, scope);
       const { valid, type, error } = parsed.check();
       if (!valid) return refuse(`compilation failed: ${worded(error, text)}`);
       if (type !== wanted && type !== 'dyn') {
@@ -256,21 +278,15 @@ export class SchemaRules {
     };
     let self: unknown;
     let oldSelf: unknown;
-    for (const { rule, run, message, usesOldSelf } of node.rules) {
+    for (const { rule, scope, run, message, usesOldSelf } of node.rules) {
       if (this.budget.spent) return;
       if (!run || (usesOldSelf && old === undefined && !rule.optionalOldSelf)) continue;
       // Ratcheting: a rule about the state alone does not judge again what was there before.
       if (unchanged && !usesOldSelf) continue;
       self ??= node.declared.convert(value);
       if (usesOldSelf && old !== undefined && old !== null) oldSelf ??= node.declared.convert(old);
-      const context = {
-        self,
-        oldSelf: rule.optionalOldSelf
-          ? oldSelf === undefined
-            ? this.optional.none()
-            : this.optional.of(oldSelf)
-          : oldSelf,
-      };
+      const optional = oldSelf === undefined ? this.optional.none() : this.optional.of(oldSelf);
+      const context = { [scope.self]: self, [scope.oldSelf]: rule.optionalOldSelf ? optional : oldSelf };
       const text = rule.message.trim() || rule.rule.trim();
       this.budget.begin();
       let result: unknown;
@@ -437,6 +453,14 @@ function mentions(ast: ASTNode, name: string): boolean {
   return found;
 }
 
+export function rename(ast: ASTNode, scope: Scope): void {
+  renameMatches(ast);
+  everyNode(ast, (node) => {
+    if (node.op === 'id' && (node.args === 'self' || node.args === 'oldSelf')) node.args = scope[node.args];
+  });
+}
+
+/** Before an expression is checked: its `matches` run on the engine that no pattern stalls. */
 export function renameMatches(ast: ASTNode): void {
   everyNode(ast, (node) => {
     if (

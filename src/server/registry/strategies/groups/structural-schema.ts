@@ -74,7 +74,10 @@ export function validateSchema(
     // An int-or-string may repeat what it is: generators write it so.
     if (repeatsIntOrString(schema, list)) continue;
     listAt(schema, list).forEach((part, index) => {
-      if (list === 'allOf' && repeatsIntOrString({ ...part, [INT_OR_STRING]: schema[INT_OR_STRING] ?? null }, 'anyOf')) {
+      if (
+        list === 'allOf' &&
+        repeatsIntOrString({ ...part, [INT_OR_STRING]: schema[INT_OR_STRING] ?? null }, 'anyOf')
+      ) {
         const { anyOf: _types, ...rest } = part;
         below(rest, `${path}.${list}[${index}]`, 'logical');
       } else below(part, `${path}.${list}[${index}]`, 'logical');
