@@ -59,19 +59,36 @@ const RUN: Record<string, (invocation: Invocation) => Promise<number>> = {
     });
   },
 
-  token: async ({ sources }) => {
-    const { resolveServerConfig } = await import('./config/config.ts');
-    const { readJoinToken } = await import('./cli/token.ts');
-    process.stdout.write(`${readJoinToken(resolveServerConfig(sources).config.dataDir)}\n`);
+  token: async ({ sources, operands }) => {
+    const [
+      { resolveSettings },
+      { agentSettings, serverSettings, tokenSettings },
+      { runToken },
+      { SystemClock },
+      { SystemRandom },
+    ] = await Promise.all([
+      import('./config/resolve.ts'),
+      import('./config/settings.ts'),
+      import('./cli/token.ts'),
+      import('./lib/clock.ts'),
+      import('./lib/random.ts'),
+    ]);
+    const others = { ...agentSettings, ...serverSettings };
+    const { values } = resolveSettings(tokenSettings, others, sources);
+    const tools = { clock: new SystemClock(), random: new SystemRandom() };
+    process.stdout.write(await runToken(operands, values, tools));
     return 0;
   },
 
   'secrets-encrypt': async ({ sources, operands: [action] }) => {
-    const { resolveServerConfig } = await import('./config/config.ts');
-    const { secretsEncrypt } = await import('./server/secrets-encrypt.ts');
-    const { SystemClock } = await import('./lib/clock.ts');
-    const { SystemRandom } = await import('./lib/random.ts');
     if (action !== 'status' && action !== 'rotate') throw new UsageError('expected status or rotate');
+    const [{ resolveServerConfig }, { secretsEncrypt }, { SystemClock }, { SystemRandom }] =
+      await Promise.all([
+        import('./config/config.ts'),
+        import('./server/server.ts'),
+        import('./lib/clock.ts'),
+        import('./lib/random.ts'),
+      ]);
     const { dataDir } = resolveServerConfig(sources).config;
     const { text, code } = secretsEncrypt(action, dataDir, new SystemClock(), new SystemRandom());
     process.stdout.write(text);

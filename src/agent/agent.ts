@@ -34,6 +34,7 @@ import { nodeFacts, type RegistrationOptions, readMachineId } from './registrati
 import { StatusReporter } from './reporter.ts';
 import { bundledSandboxImage } from './sandbox-image.ts';
 import type { StreamServer } from './streams/server.ts';
+import { UsageReporter } from './usage.ts';
 import { SystemMounter } from './volumes/mounter.ts';
 import { NodeVolumes } from './volumes/node-volumes.ts';
 
@@ -296,6 +297,17 @@ export async function createAgent(options: AgentOptions, deps: AgentDependencies
     );
     void streams.then((server) => server.handle(request));
   };
+  const usage = new UsageReporter({
+    node,
+    bus,
+    clock,
+    logger,
+    runtime,
+    meter: async () => {
+      const { PodMeter } = await import('../health/pod-usage.ts');
+      return new PodMeter({ clock });
+    },
+  });
   const connection = new AgentConnection({
     node,
     boot,
@@ -305,6 +317,7 @@ export async function createAgent(options: AgentOptions, deps: AgentDependencies
     heartbeat,
     facts: () => nodeFacts(registration),
     onStream,
+    onMeasure: (request) => usage.requested(request),
     clock,
     logger,
   });
@@ -370,6 +383,7 @@ export async function createAgent(options: AgentOptions, deps: AgentDependencies
       await joined?.catch(() => {});
       await manager.stop();
       void streams?.then((server) => server.stop());
+      usage.stop();
       await connection.stop();
       await joiner.stop();
       await dns.stop();

@@ -2,7 +2,7 @@ import type { Clock, Timer } from '../lib/clock.ts';
 import type { Logger } from '../lib/logger.ts';
 import type { Service } from '../lib/service.ts';
 import { BusDisconnected, type LastWill, type MessageBus } from '../wire/message-bus.ts';
-import type { StreamRequest } from '../wire/messages.ts';
+import type { MeasureRequest, StreamRequest } from '../wire/messages.ts';
 import { filters, topics } from '../wire/topics.ts';
 import { encodeMessage, type MessageKind, type Messages, parseMessage } from '../wire/validate.ts';
 import type { DesiredStore } from './desired.ts';
@@ -31,6 +31,7 @@ export class AgentConnection implements Service {
   private readonly heartbeat: HeartbeatSender;
   private readonly facts: () => Promise<NodeFacts>;
   private readonly onStream: (request: StreamRequest) => void;
+  private readonly onMeasure: (request: MeasureRequest) => void;
   private readonly clock: Clock;
   private readonly logger: Logger;
   private readonly streams = new Set<string>();
@@ -51,6 +52,7 @@ export class AgentConnection implements Service {
     heartbeat: HeartbeatSender;
     facts: () => Promise<NodeFacts>;
     onStream: (request: StreamRequest) => void;
+    onMeasure?: (request: MeasureRequest) => void;
     clock: Clock;
     logger: Logger;
   }) {
@@ -62,6 +64,7 @@ export class AgentConnection implements Service {
     this.heartbeat = options.heartbeat;
     this.facts = options.facts;
     this.onStream = options.onStream;
+    this.onMeasure = options.onMeasure ?? NOTHING;
     this.clock = options.clock;
     this.logger = options.logger;
   }
@@ -115,6 +118,10 @@ export class AgentConnection implements Service {
     this.bus.subscribe(topics.acks(this.node), (topic, payload) => {
       const ack = this.parse('StatusAck', topic, payload);
       if (ack) this.reporter.acknowledged(ack);
+    });
+    this.bus.subscribe(topics.measure(this.node), (topic, payload) => {
+      const request = this.parse('MeasureRequest', topic, payload);
+      if (request) this.onMeasure(request);
     });
     this.bus.subscribe(topics.streams(this.node), (topic, payload) => {
       const request = this.parse('StreamRequest', topic, payload);

@@ -28,7 +28,11 @@ export function localPathDirectory(volume: PersistentVolume): string | undefined
   const { name = '' } = volume.metadata;
   if (!isLocalPath(volume) || path === undefined || name === '') return undefined;
   const parts = path.split('/');
-  if (parts[0] !== '' || parts.length < 3 || parts.slice(1).some((part) => part === '' || /^\.\.?$/.test(part)))
+  if (
+    parts[0] !== '' ||
+    parts.length < 3 ||
+    parts.slice(1).some((part) => part === '' || /^\.\.?$/.test(part))
+  )
     return undefined;
   return parts.at(-1)?.startsWith(`${name}_`) ? path : undefined;
 }

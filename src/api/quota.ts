@@ -70,11 +70,28 @@ export function quotaScopes(spec: JsonObject): QuotaScope[] {
   ];
 }
 
+/** What objects use, remembered while they are: stored objects do not change. */
+export class UsageCache {
+  private readonly known = new WeakMap<JsonObject, Amounts>();
+
+  of(evaluator: QuotaEvaluator, object: JsonObject, now: number): Amounts {
+    // What is being deleted counts until a certain time.
+    if (objectAt(object, 'metadata').deletionTimestamp !== undefined) return evaluator.usage(object, now);
+    let usage = this.known.get(object);
+    if (!usage) {
+      usage = evaluator.usage(object, now);
+      this.known.set(object, usage);
+    }
+    return usage;
+  }
+}
+
 /** What is used of each name in `spec.hard`; names that nothing can use are left out, as Kubernetes does. */
 export function quotaUsage(
   spec: JsonObject,
   objectsOf: (bucket: string) => Iterable<JsonObject> | undefined,
   now: number,
+  cache: UsageCache,
 ): Amounts {
   const names = Object.keys(objectAt(spec, 'hard'));
   const scopes = quotaScopes(spec);
@@ -87,7 +104,7 @@ export function quotaUsage(
     for (const name of own) if (!used.has(name)) used.set(name, NOTHING);
     for (const object of objects) {
       if (!scopes.every((scope) => evaluator.matches(scope, object))) continue;
-      addTo(used, only(evaluator.usage(object, now), own));
+      addTo(used, only(cache.of(evaluator, object, now), own));
     }
   }
   return used;

@@ -1,4 +1,4 @@
-import { agentSettings, type SettingsTable, serverSettings } from '../config/settings.ts';
+import { agentSettings, type SettingsTable, serverSettings, tokenSettings } from '../config/settings.ts';
 import type { FlagShape } from './arguments.ts';
 
 /** A command as help and the parser see it; main.ts knows what it does. */
@@ -31,12 +31,12 @@ export const commands: readonly Command[] = [
   },
   {
     name: 'token',
-    usage: 'token [--data-dir PATH]',
-    summary: 'Print the token that agents join this server with',
+    usage: 'token [create | list | delete ID] [FLAGS]',
+    summary: 'Print, make, list or delete the tokens that agents join this server with',
     description:
-      'Prints the token that agents join this server with. It pins the certificate authority of the server, so that an agent cannot be lured to another. Run it on the server.',
-    settings: pick(serverSettings, 'config', 'dataDir'),
-    operands: 0,
+      'Without more words: prints the token of this server, which is good for ever. `create` makes one that ends, `list` shows those, `delete` ends one now. A token pins the certificate authority of the server, so that an agent cannot be lured to another. Run it on the server; create, list and delete need the server to be up.',
+    settings: tokenSettings,
+    operands: 2,
   },
   {
     name: 'secrets-encrypt',

@@ -144,6 +144,10 @@ export const serverSettings = {
     flag: 'mqtt-url',
     help: 'Use this MQTT broker (Mosquitto, EMQX) instead of the embedded one.',
   }),
+  enableAdmissionPlugins: list(types.admissionPlugin, {
+    flag: 'enable-admission-plugins',
+    help: 'Admission plugin that is off unless named here (PodTolerationRestriction); may be repeated.',
+  }),
   schedulerMeasured: withDefault(types.measured, 'full', {
     flag: 'scheduler-measured',
     help: 'What boards measure (CPU, memory, disk, heat) decides on placement: off, scores (prefers) or full (also keeps pods off boards in danger).',
@@ -155,7 +159,7 @@ export const serverSettings = {
   auditLogPath: optional(types.path, {
     flag: 'audit-log-path',
     defaultText: 'no audit log',
-    help: 'File that requests which change something, or fail, are logged to (audit.k8s.io/v1, one JSON object a line).',
+    help: 'File that requests are logged to: who did what, without bodies (audit.k8s.io/v1, one JSON object a line).',
   }),
   auditLogMaxSize: withDefault(types.count, 10, {
     flag: 'audit-log-maxsize',
@@ -174,6 +178,23 @@ export const serverSettings = {
     help: 'Serve the API only, run no pods on this machine.',
   }),
   ...node,
+};
+
+/** Of `copepod token`. */
+export const tokenSettings = {
+  config: common.config,
+  dataDir: common.dataDir,
+  ttl: withDefault(types.duration, 86_400_000, {
+    flag: 'ttl',
+    notInFile: true,
+    defaultText: '24h',
+    help: 'How long a new token is good for; 0: until it is deleted.',
+  }),
+  description: optional(types.string, {
+    flag: 'description',
+    notInFile: true,
+    help: 'What a new token is for, shown by `copepod token list`.',
+  }),
 };
 
 export const agentSettings = {

@@ -186,3 +186,23 @@ function originOf(text: string, protocols: readonly string[]): string | undefine
   }
   return protocols.includes(url.protocol) && url.hostname !== '' ? text.replace(/\/+$/, '') : undefined;
 }
+
+const DURATION_UNITS: Readonly<Record<string, number>> = { s: 1, m: 60, h: 3600, d: 86_400 };
+
+/** In milliseconds; 0 is for ever. */
+export const duration: ValueType<number> = {
+  expected: 'a duration like 30m, 24h or 7d, or 0 for one without end',
+  placeholder: 'DURATION',
+  parse: (text) => {
+    if (text === '0') return 0;
+    const [, count = '', unit = ''] = /^([1-9]\d{0,8})([smhd])$/.exec(text) ?? [];
+    return count === '' ? undefined : Number(count) * (DURATION_UNITS[unit] ?? 0) * 1000;
+  },
+};
+
+/** Those that are off by default; all others of Kubernetes' defaults are always on. */
+export const admissionPlugin: ValueType<'PodTolerationRestriction'> = {
+  expected: 'PodTolerationRestriction',
+  placeholder: 'PLUGIN',
+  parse: (text) => (text === 'PodTolerationRestriction' ? text : undefined),
+};

@@ -24,7 +24,9 @@ import { BoardState } from './bus/board-state.ts';
 import { DesiredPublisher } from './bus/desired-publisher.ts';
 import { Ingest } from './bus/ingest.ts';
 import { ServicesPublisher } from './bus/services-publisher.ts';
+import { UsageReadings } from './bus/usage-readings.ts';
 import { createControllers } from './controllers/index.ts';
+import { computedMetrics, serveMetrics } from './metrics.ts';
 import { ApiRegistry, type ComponentHealth } from './registry/api-registry.ts';
 import { bootstrap } from './registry/bootstrap.ts';
 import { LocalClient } from './registry/local-client.ts';
@@ -99,6 +101,8 @@ export class ControlPlane implements Service {
   readonly events: EventWriter;
   /** What the bus knows of each board. */
   readonly boards: BoardState;
+  /** What pods use, while somebody asks. */
+  readonly usage: UsageReadings;
   readonly scheduler: Scheduler;
   /** Where it is told for which architectures images are made. */
   readonly imageArchitectures: ImageArchitectures;
@@ -108,6 +112,7 @@ export class ControlPlane implements Service {
   private readonly options: ControlPlaneOptions;
   private readonly foundation: ServiceGroup;
   private readonly deciders: ServiceGroup;
+  private unserveMetrics: () => void = () => {};
 
   constructor(options: ControlPlaneOptions) {
     this.options = options;
@@ -144,6 +149,12 @@ export class ControlPlane implements Service {
       tokenIssuer: extensions.tokenIssuer,
       reviews: extensions.reviews,
       ...(extensions.components === undefined ? {} : { components: extensions.components }),
+      computed: computedMetrics({
+        informers: () => this.informers,
+        readings: () => this.boards.readings,
+        usage: () => this.usage,
+        clock,
+      }),
       authorize: extensions.authorize,
     });
     this.registry = registry;
@@ -155,6 +166,7 @@ export class ControlPlane implements Service {
     this.informers = informers;
     this.events = new EventWriter({ client, clock, logger });
     this.boards = new BoardState({ clock });
+    this.usage = new UsageReadings({ bus, clock });
     const shared = { client, informers, clock, random, logger, events: this.events };
     this.imageArchitectures = new ImageArchitectures();
     this.scheduler = new Scheduler({
@@ -187,7 +199,13 @@ export class ControlPlane implements Service {
       externalBroker: external,
     });
     // Its user is the one that kubelets have in common: what agents report is written in their name.
-    this.ingest = new Ingest({ ...shared, client: clientOf('system:kubelet'), bus, boards: this.boards });
+    this.ingest = new Ingest({
+      ...shared,
+      client: clientOf('system:kubelet'),
+      bus,
+      boards: this.boards,
+      usage: this.usage,
+    });
     this.foundation = new ServiceGroup([store, registry]);
     this.deciders = new ServiceGroup([
       informers,
@@ -210,6 +228,7 @@ export class ControlPlane implements Service {
     try {
       const { registry, store } = this;
       await bootstrap({ registry, store, logger, objects, serviceCidr, clusterDns, advertise });
+      this.unserveMetrics = serveMetrics(this.options.catalogue, this.boards.readings);
       await this.deciders.start();
     } catch (error) {
       await this.foundation.stop();
@@ -220,6 +239,7 @@ export class ControlPlane implements Service {
   /** Orderly: what is under way ends, everything is flushed. */
   async stop(): Promise<void> {
     try {
+      this.unserveMetrics();
       await this.deciders.stop();
     } finally {
       await this.foundation.stop();

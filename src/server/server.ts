@@ -4,6 +4,7 @@ import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { builtInResources, Catalogue } from '../api/catalogue.ts';
 import { loadBootstrapObjects, loadResourceFacts, loadSchemaFacts, loadTableColumns } from '../api/facts.ts';
+import { groupResource } from '../api/resource.ts';
 import { Schemas } from '../api/schema.ts';
 import { nodeAddress, ownAddresses } from '../health/node-address.ts';
 import type { Clock } from '../lib/clock.ts';
@@ -15,6 +16,7 @@ import { EmbeddedBroker } from '../wire/embedded-broker.ts';
 import { LocalBus } from '../wire/local-bus.ts';
 import type { MessageBus } from '../wire/message-bus.ts';
 import { MqttClientBus } from '../wire/mqtt-client.ts';
+import type { OptionalPlugin } from './admission/index.ts';
 import { MqttUpgrade } from './bus/mqtt-upgrade.ts';
 import { MqttsListener } from './bus/mqtts-listener.ts';
 import { ControlPlane, type RegistryExtensions } from './control-plane.ts';
@@ -47,6 +49,8 @@ import { EncryptedEngine, rewriteSecrets } from './store/encrypted-engine.ts';
 import { ENCRYPTION_KEYS_FILE, EncryptionKeys } from './store/encryption-keys.ts';
 import { SqliteEngine } from './store/sqlite-engine.ts';
 
+export { secretsEncrypt } from './secrets-encrypt.ts';
+
 /** What the server is told; the resolved configuration of `copepod server` has it all. */
 export interface ServerOptions {
   dataDir: string;
@@ -64,7 +68,17 @@ export interface ServerOptions {
   clusterDomain: string;
   writeKubeconfig: string;
   writeKubeconfigMode: number;
+  /** Of Secrets in the database. */
+  secretsEncryption: boolean;
+  auditLogPath?: string | undefined;
+  /** Mebibytes. */
+  auditLogMaxSize: number;
+  /** Days; 0: no limit. */
+  auditLogMaxAge: number;
+  /** 0: no limit. */
+  auditLogMaxBackup: number;
   schedulerMeasured?: 'off' | 'scores' | 'full' | undefined;
+  enableAdmissionPlugins?: readonly OptionalPlugin[];
 }
 
 export interface ServerDependencies {
@@ -174,6 +188,9 @@ async function compose(
     ca: identity.caPem,
     advertise: { address, port: options.httpsListenPort },
     externalBroker: broker === undefined,
+    ...(options.enableAdmissionPlugins === undefined
+      ? {}
+      : { admissionPlugins: options.enableAdmissionPlugins }),
     ...(options.schedulerMeasured === undefined ? {} : { schedulerMeasured: options.schedulerMeasured }),
     extend: (store): RegistryExtensions => {
       const tokens = new AccountTokens({ store, clock, random, key: identity.serviceAccountKey, issuer });
@@ -224,7 +241,11 @@ async function compose(
     { name: 'store', for: ['livez', 'readyz'], check: () => engineFailure?.message },
     { name: 'controllers', for: ['readyz'], check: () => (ready ? undefined : 'not started yet') },
   ];
+  const audit = await auditLog(options, deps);
   const api = new ApiServer({
+    audit,
+    objectCounts: () =>
+      catalogue.all().map((info) => [groupResource(info), store.count(groupResource(info))] as const),
     listen: { address: options.bindAddress, port: options.httpsListenPort },
     registry,
     catalogue,
@@ -271,6 +292,7 @@ async function compose(
       rbac.start();
       aggregation.start();
       joining.start();
+      await audit?.start();
       await api.start();
       await mqtts?.start();
       identity.writeKubeconfig(url, options.writeKubeconfig, options.writeKubeconfigMode);
@@ -286,6 +308,7 @@ async function compose(
       await mqtts?.stop();
       agents.stop();
       await api.stop();
+      await audit?.stop();
       joining.stop();
       aggregation.stop();
       rbac.stop();
@@ -294,6 +317,20 @@ async function compose(
       lock.release();
     },
   };
+}
+
+async function auditLog(options: ServerOptions, { clock, logger }: ServerDependencies) {
+  const { auditLogPath: path, auditLogMaxSize, auditLogMaxAge, auditLogMaxBackup } = options;
+  if (path === undefined) return undefined;
+  const { AuditLog } = await import('./http/audit-log.ts');
+  return new AuditLog({
+    path,
+    maxSize: auditLogMaxSize,
+    maxAge: auditLogMaxAge,
+    maxBackups: auditLogMaxBackup,
+    clock,
+    logger,
+  });
 }
 
 /** The keys that the Secrets in the database need, after these are written as wanted; undefined when they are plain. */

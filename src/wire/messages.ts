@@ -1,5 +1,5 @@
 import type { BoardMeasurements } from '../api/board.ts';
-import type { ConfigMap, Node, Pod, PodStatus, Secret } from '../api/types/core-v1.ts';
+import type { ConfigMap, Node, PersistentVolume, Pod, PodStatus, Secret } from '../api/types/core-v1.ts';
 import type { LabelSelector } from '../api/types/meta-v1.ts';
 
 export type { BoardMeasurements } from '../api/board.ts';
@@ -13,11 +13,16 @@ export interface DesiredPod {
   pod: Pod;
 }
 
-/** A ConfigMap or Secret that a pod of the node uses. Only then does the node see it. */
+/**
+ * A ConfigMap or Secret that a pod of the node uses, or the PersistentVolume that is bound to a claim of one. Only then
+ * does the node see it. A volume that is Released is one whose directory the node shall remove (see removalNode).
+ */
 export interface DesiredConfig {
   v: 1;
-  object: ConfigMap | Secret;
+  object: DesiredObject;
 }
+
+export type DesiredObject = ConfigMap | Secret | PersistentVolume;
 
 /**
  * The whole desired set by uid and revision, published after every change: an agent that misses an entry, or holds one
@@ -27,7 +32,7 @@ export interface DesiredDigest {
   v: 1;
   /** Pod uid -> metadata.resourceVersion of the DesiredPod message. */
   pods: Record<string, string>;
-  /** `configmaps/<ns>/<name>` or `secrets/<ns>/<name>` -> resourceVersion. */
+  /** `configmaps/<ns>/<name>`, `secrets/<ns>/<name>` or `persistentvolumes/<claim's ns>/<name>` -> resourceVersion. */
   configs: Record<string, string>;
   /**
    * Random id of the server process. With a broker that outlives it agents do not notice a restart; statuses that the
@@ -80,6 +85,31 @@ export interface Heartbeat {
   m: BoardMeasurements;
   /** Node conditions that are not in their good state, e.g. `{"MemoryPressure":"reason"}`; Ready is false when `Ready` is listed. */
   c?: Record<string, string>;
+}
+
+/**
+ * Somebody wants to know what pods use: tell it for so long. Sent again while that lasts, so that a lost one costs a minute.
+ */
+export interface MeasureRequest {
+  v: 1;
+  forMs: number;
+}
+
+/** While asked for, every 15 s: the use of each container by pod uid and name, [CPU in cores, working set in bytes]. */
+export interface PodUsageReport {
+  v: 1;
+  /** Milliseconds over which the CPU was measured. */
+  windowMs: number;
+  pods: Record<string, Record<string, [number, number]>>;
+}
+
+/** The directory of a released volume is gone, or could not be removed. Repeated until the volume is desired no more. */
+export interface VolumeReport {
+  v: 1;
+  name: string;
+  uid: string;
+  /** Absent: it is gone. */
+  error?: string;
 }
 
 export interface EventReport {

@@ -4,14 +4,18 @@
  *   copepod/v1/nodes/<node>/desired/pods/<uid>               down, retained: DesiredPod; empty = deleted
  *   copepod/v1/nodes/<node>/desired/configmaps/<ns>/<name>   down, retained: DesiredConfig
  *   copepod/v1/nodes/<node>/desired/secrets/<ns>/<name>      down, retained: DesiredConfig
+ *   copepod/v1/nodes/<node>/desired/persistentvolumes/<ns>/<name>   down, retained: DesiredConfig; <ns> is the claim's
  *   copepod/v1/nodes/<node>/desired/digest                   down, retained: DesiredDigest
  *   copepod/v1/nodes/<node>/acks                             down: StatusAck
  *   copepod/v1/nodes/<node>/streams                          down, QoS 1: StreamRequest
+ *   copepod/v1/nodes/<node>/measure                          down, QoS 0: MeasureRequest
  *   copepod/v1/nodes/<node>/alive                            up, retained, last will: Alive
  *   copepod/v1/nodes/<node>/register                         up, retained: NodeRegistration
  *   copepod/v1/nodes/<node>/heartbeat                        up, QoS 0: Heartbeat
+ *   copepod/v1/nodes/<node>/usage                            up, QoS 0: PodUsageReport
  *   copepod/v1/nodes/<node>/pods/<uid>/status                up, QoS 1: PodStatusReport
  *   copepod/v1/nodes/<node>/events                           up, QoS 1: EventReport
+ *   copepod/v1/nodes/<node>/volumes                          up, QoS 1: VolumeReport
  *   copepod/v1/shared/cluster                                down, retained: ClusterInfo
  *   copepod/v1/shared/services/<ns>/<name>                   down, retained: SharedService
  *   copepod/v1/shared/nodes/<name>                           down, retained: SharedNode
@@ -20,18 +24,25 @@
  */
 const ROOT = 'copepod/v1';
 
+/** What is sent to a node besides its pods. */
+export type ConfigKind = 'configmaps' | 'secrets' | 'persistentvolumes';
+const CONFIG_KINDS: readonly string[] = ['configmaps', 'secrets', 'persistentvolumes'];
+
 export const topics = {
   desiredPod: (node: string, uid: string) => `${ROOT}/nodes/${node}/desired/pods/${uid}`,
-  desiredConfig: (node: string, kind: 'configmaps' | 'secrets', namespace: string, name: string) =>
+  desiredConfig: (node: string, kind: ConfigKind, namespace: string, name: string) =>
     `${ROOT}/nodes/${node}/desired/${kind}/${namespace}/${name}`,
   desiredDigest: (node: string) => `${ROOT}/nodes/${node}/desired/digest`,
   acks: (node: string) => `${ROOT}/nodes/${node}/acks`,
   streams: (node: string) => `${ROOT}/nodes/${node}/streams`,
+  measure: (node: string) => `${ROOT}/nodes/${node}/measure`,
   alive: (node: string) => `${ROOT}/nodes/${node}/alive`,
   register: (node: string) => `${ROOT}/nodes/${node}/register`,
   heartbeat: (node: string) => `${ROOT}/nodes/${node}/heartbeat`,
+  usage: (node: string) => `${ROOT}/nodes/${node}/usage`,
   podStatus: (node: string, uid: string) => `${ROOT}/nodes/${node}/pods/${uid}/status`,
   events: (node: string) => `${ROOT}/nodes/${node}/events`,
+  volumes: (node: string) => `${ROOT}/nodes/${node}/volumes`,
   cluster: () => `${ROOT}/shared/cluster`,
   sharedService: (namespace: string, name: string) => `${ROOT}/shared/services/${namespace}/${name}`,
   sharedNode: (name: string) => `${ROOT}/shared/nodes/${name}`,
@@ -47,20 +58,22 @@ export const filters = {
   allAlive: () => `${ROOT}/nodes/+/alive`,
   allRegister: () => `${ROOT}/nodes/+/register`,
   allHeartbeats: () => `${ROOT}/nodes/+/heartbeat`,
+  allUsages: () => `${ROOT}/nodes/+/usage`,
   allPodStatuses: () => `${ROOT}/nodes/+/pods/+/status`,
   allEvents: () => `${ROOT}/nodes/+/events`,
+  allVolumes: () => `${ROOT}/nodes/+/volumes`,
   /** What servers publish and brokers keep: to find what an earlier server left behind at an external broker. */
   allDesired: () => `${ROOT}/nodes/+/desired/#`,
 } as const;
 
-const UPWARD = ['alive', 'register', 'heartbeat', 'events'];
+const UPWARD = ['alive', 'register', 'heartbeat', 'events', 'usage', 'volumes'];
 
 /** The parts of a topic below the root, or undefined for a foreign topic. */
 export function parseTopic(topic: string): string[] | undefined {
   return topic.startsWith(`${ROOT}/`) ? topic.slice(ROOT.length + 1).split('/') : undefined;
 }
 
-export type UpwardKind = 'alive' | 'register' | 'heartbeat' | 'events' | 'status';
+export type UpwardKind = 'alive' | 'register' | 'heartbeat' | 'events' | 'usage' | 'volumes' | 'status';
 
 /** The node that an upward message came from and what it is; `uid` is set for a pod's status. */
 export function parseUpward(topic: string): { node: string; kind: UpwardKind; uid?: string } | undefined {
@@ -75,7 +88,7 @@ export function parseUpward(topic: string): { node: string; kind: UpwardKind; ui
 
 export type DesiredTopic =
   | { kind: 'pod'; uid: string }
-  | { kind: 'configmaps' | 'secrets'; namespace: string; name: string }
+  | { kind: ConfigKind; namespace: string; name: string }
   | { kind: 'digest' };
 
 /** What a topic below `desired/` of this node is about. */
@@ -84,8 +97,8 @@ export function parseDesired(node: string, topic: string): DesiredTopic | undefi
   if (branch !== 'nodes' || name !== node || desired !== 'desired') return undefined;
   if (kind === 'digest' && rest.length === 0) return { kind };
   if (kind === 'pods' && rest.length === 1) return { kind: 'pod', uid: rest[0] as string };
-  if ((kind === 'configmaps' || kind === 'secrets') && rest.length === 2) {
-    return { kind, namespace: rest[0] as string, name: rest[1] as string };
+  if (kind !== undefined && CONFIG_KINDS.includes(kind) && rest.length === 2) {
+    return { kind: kind as ConfigKind, namespace: rest[0] as string, name: rest[1] as string };
   }
   return undefined;
 }

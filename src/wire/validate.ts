@@ -6,14 +6,17 @@ import type {
   DesiredPod,
   EventReport,
   Heartbeat,
+  MeasureRequest,
   NodeRegistration,
   PodStatusReport,
+  PodUsageReport,
   SharedDigest,
   SharedNode,
   SharedPolicy,
   SharedService,
   StatusAck,
   StreamRequest,
+  VolumeReport,
 } from './messages.ts';
 import { WIRE_VERSION } from './messages.ts';
 import {
@@ -42,6 +45,9 @@ export interface Messages {
   NodeRegistration: NodeRegistration;
   Heartbeat: Heartbeat;
   PodStatusReport: PodStatusReport;
+  MeasureRequest: MeasureRequest;
+  PodUsageReport: PodUsageReport;
+  VolumeReport: VolumeReport;
   EventReport: EventReport;
   ClusterInfo: ClusterInfo;
   SharedService: SharedService;
@@ -114,6 +120,10 @@ const MESSAGES: Readonly<Record<MessageKind, { readonly maxBytes: number; readon
           'binaryData?': map(text(OBJECT_BYTES)),
         }),
         Secret: object({ metadata, 'data?': map(text(OBJECT_BYTES)), 'type?': text(253) }),
+        PersistentVolume: object({
+          metadata,
+          spec: object({ 'claimRef?': object({ namespace: name, name, 'uid?': text(128) }) }),
+        }),
       }),
     }),
   },
@@ -178,6 +188,12 @@ const MESSAGES: Readonly<Record<MessageKind, { readonly maxBytes: number; readon
   Heartbeat: {
     maxBytes: 16 * KIB,
     shape: object({ n: integer(0), m: measurements, 'c?': map(text(1024), 16) }),
+  },
+  MeasureRequest: { maxBytes: KIB, shape: object({ forMs: integer(0) }) },
+  VolumeReport: { maxBytes: 4 * KIB, shape: object({ name, uid: text(128), 'error?': text(2048) }) },
+  PodUsageReport: {
+    maxBytes: 256 * KIB,
+    shape: object({ windowMs: integer(1), pods: map(map(array(number(0), 2), 1000), 1000) }),
   },
   PodStatusReport: {
     maxBytes: 256 * KIB,

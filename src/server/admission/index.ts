@@ -3,6 +3,7 @@ import type { Clock } from '../../lib/clock.ts';
 import type { Random } from '../../lib/random.ts';
 import type { Store } from '../store/port.ts';
 import { certificateRequester } from './certificate-requests.ts';
+import { claimResize } from './claim-resize.ts';
 import { defaultIngressClass, defaultStorageClass } from './default-classes.ts';
 import { limitRanger } from './limit-ranger.ts';
 import { namespaceLifecycle } from './namespaces.ts';
@@ -46,6 +47,7 @@ export function admissionPlugins(options: {
     runtimeClass(store),
     defaultIngressClass(store),
     certificateRequester(),
+    claimResize(store),
     ...after,
     resourceQuota({ store, clock }),
   ];

@@ -3,7 +3,14 @@
 import type { JsonObject } from '../../api/object.ts';
 import { type Amounts, addTo } from '../../api/pod-resources.ts';
 import { compareQuantities, formatQuantity, quantityOf, subtractQuantities } from '../../api/quantity.ts';
-import { only, type QuotaEvaluator, quotaEvaluator, quotaScopes, quotaUsage } from '../../api/quota.ts';
+import {
+  only,
+  type QuotaEvaluator,
+  quotaEvaluator,
+  quotaScopes,
+  quotaUsage,
+  UsageCache,
+} from '../../api/quota.ts';
 import { objectAt, stringAt } from '../../api/validation.ts';
 import type { Clock } from '../../lib/clock.ts';
 import type { Store } from '../store/port.ts';
@@ -11,14 +18,15 @@ import type { AdmissionPlugin, AdmissionRequest } from './port.ts';
 import { refuse } from './refusal.ts';
 
 export function resourceQuota(options: { store: Pick<Store, 'heads'>; clock: Clock }): AdmissionPlugin {
+  const cache = new UsageCache();
   return {
     name: 'ResourceQuota',
-    reserve: (request) => check(options, request),
+    reserve: (request) => check({ ...options, cache }, request),
   };
 }
 
 function check(
-  { store, clock }: { store: Pick<Store, 'heads'>; clock: Clock },
+  { store, clock, cache }: { store: Pick<Store, 'heads'>; clock: Clock; cache: UsageCache },
   request: AdmissionRequest,
 ): void {
   const { bucket, target, object } = request;
@@ -44,7 +52,7 @@ function check(
     if (problem !== undefined) throw refuse(request, `failed quota: ${quotaName}: ${problem}`);
     const wanted = only(requested, names);
     if (wanted.size === 0) continue;
-    const used = quotaUsage(spec, objectsOf, now);
+    const used = quotaUsage(spec, objectsOf, now, cache);
     const sum = new Map(only(used, [...wanted.keys()]));
     addTo(sum, wanted);
     const exceeded = [...wanted.keys()].filter((name) => {

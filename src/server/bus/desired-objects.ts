@@ -1,5 +1,6 @@
-import type { ConfigMap, Pod, Secret } from '../../api/types/core-v1.ts';
+import type { Pod } from '../../api/types/core-v1.ts';
 import { sameJson } from '../../lib/equal.ts';
+import type { DesiredObject } from '../../wire/messages.ts';
 
 const TERMINAL = new Set(['Succeeded', 'Failed']);
 
@@ -42,7 +43,7 @@ function ended(pod: Pod): boolean {
 }
 
 /** The data without the history of who set what. */
-export function desiredConfig<T extends ConfigMap | Secret>(config: T): T {
+export function desiredConfig<T extends DesiredObject>(config: T): T {
   const { managedFields: _managedFields, ...metadata } = config.metadata;
   return { ...config, metadata };
 }

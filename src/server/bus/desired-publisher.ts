@@ -6,9 +6,11 @@ import type { Logger } from '../../lib/logger.ts';
 import type { Service } from '../../lib/service.ts';
 import { WorkQueue } from '../../lib/work-queue.ts';
 import { BusDisconnected, type MessageBus } from '../../wire/message-bus.ts';
+import type { DesiredObject } from '../../wire/messages.ts';
 import { filters, parseTopic, topics } from '../../wire/topics.ts';
 import { encodeMessage } from '../../wire/validate.ts';
 import { desiredConfig, desiredPod, sameForAgent } from './desired-objects.ts';
+import { NodeVolumeObjects } from './node-volume-objects.ts';
 import { type ConfigKey, configKey, referencedConfigs, splitConfigKey } from './referenced-configs.ts';
 
 /** What a node was told last. */
@@ -21,7 +23,7 @@ interface Told {
 
 /** What of a node's desired set has to be said, in the order of sending. */
 export interface DesiredDiff {
-  configs: { key: ConfigKey; object: ConfigMap | Secret }[];
+  configs: { key: ConfigKey; object: DesiredObject }[];
   pods: Pod[];
   gonePods: string[];
   goneConfigs: ConfigKey[];
@@ -31,7 +33,7 @@ export interface DesiredDiff {
 export function diffDesired(
   told: { pods: ReadonlyMap<string, Pod>; configs: ReadonlyMap<ConfigKey, string> },
   pods: readonly Pod[],
-  configs: ReadonlyMap<ConfigKey, ConfigMap | Secret>,
+  configs: ReadonlyMap<ConfigKey, DesiredObject>,
 ): DesiredDiff {
   const present = new Set<string>();
   const diff: DesiredDiff = { configs: [], pods: [], gonePods: [], goneConfigs: [] };
@@ -60,6 +62,7 @@ export class DesiredPublisher implements Service {
   private readonly pods: Informer<Pod>;
   private readonly configMaps: Informer<ConfigMap>;
   private readonly secrets: Informer<Secret>;
+  private readonly volumes: NodeVolumeObjects;
   private readonly informers: InformerSet;
   private readonly externalBroker: boolean;
   private readonly boot: string | undefined;
@@ -88,6 +91,7 @@ export class DesiredPublisher implements Service {
     this.pods = options.informers.of(PODS);
     this.configMaps = options.informers.of(CONFIG_MAPS);
     this.secrets = options.informers.of(SECRETS);
+    this.volumes = new NodeVolumeObjects(options.informers);
     this.queue = new WorkQueue({
       clock: this.clock,
       process: (node) => this.publish(node),
@@ -130,6 +134,7 @@ export class DesiredPublisher implements Service {
       this.pods.handle(handlers(ofPod)),
       this.configMaps.handle(handlers(ofConfig('configmaps'))),
       this.secrets.handle(handlers(ofConfig('secrets'))),
+      ...this.volumes.start((node) => this.touch(node)),
     ];
   }
 
@@ -176,7 +181,7 @@ export class DesiredPublisher implements Service {
     if (!this.bus.connected) return;
     const known = this.informers.of(NODES).get(undefined, node) !== undefined;
     const pods = this.pods.byIndex(BY_NODE, node);
-    const configs = this.configsOf(pods);
+    const configs = this.configsOf(node, pods);
     let told = this.told.get(node);
     if (!told) {
       told = { pods: new Map(), configs: new Map(), digest: false };
@@ -216,8 +221,8 @@ export class DesiredPublisher implements Service {
     }
   }
 
-  private configsOf(pods: readonly Pod[]): Map<ConfigKey, ConfigMap | Secret> {
-    const configs = new Map<ConfigKey, ConfigMap | Secret>();
+  private configsOf(node: string, pods: readonly Pod[]): Map<ConfigKey, DesiredObject> {
+    const configs = new Map<ConfigKey, DesiredObject>(this.volumes.of(node, pods));
     for (const pod of pods) {
       for (const key of referencedConfigs(pod)) {
         const { kind, namespace, name } = splitConfigKey(key);
@@ -243,7 +248,7 @@ export class DesiredPublisher implements Service {
     node: string,
     told: Told,
     key: ConfigKey,
-    object: ConfigMap | Secret,
+    object: DesiredObject,
   ): Promise<void> {
     const { kind, namespace, name } = splitConfigKey(key);
     const payload = encodeMessage('DesiredConfig', { v: 1, object: desiredConfig(object) });

@@ -9,7 +9,14 @@ import type { Logger } from '../../lib/logger.ts';
 import type { Service } from '../../lib/service.ts';
 import { WorkQueue } from '../../lib/work-queue.ts';
 import type { MessageBus } from '../../wire/message-bus.ts';
-import type { EventReport, Heartbeat, NodeRegistration, PodStatusReport } from '../../wire/messages.ts';
+import type {
+  EventReport,
+  Heartbeat,
+  NodeRegistration,
+  PodStatusReport,
+  PodUsageReport,
+  VolumeReport,
+} from '../../wire/messages.ts';
 import { filters, parseUpward, topics } from '../../wire/topics.ts';
 import { encodeMessage, type MessageKind, type Messages, parseMessage } from '../../wire/validate.ts';
 import type { BoardState } from './board-state.ts';
@@ -27,6 +34,8 @@ import {
   restoredReadiness,
   withoutFuture,
 } from './pod-status.ts';
+import type { UsageReadings } from './usage-readings.ts';
+import type { VolumeReports } from './volume-reports.ts';
 
 /** kubelet's nodeStatusReportFrequency: heartbeat times on the Node are renewed this often when nothing else changes. */
 const STATUS_REFRESH_MS = 300_000;
@@ -43,6 +52,8 @@ const KIND_OF = {
   register: 'NodeRegistration',
   heartbeat: 'Heartbeat',
   events: 'EventReport',
+  usage: 'PodUsageReport',
+  volumes: 'VolumeReport',
   status: 'PodStatusReport',
 } as const satisfies Record<string, MessageKind>;
 
@@ -65,6 +76,8 @@ export class Ingest implements Service {
   private readonly clock: Clock;
   private readonly logger: Logger;
   private readonly boards: BoardState;
+  private readonly usage: Pick<UsageReadings, 'came' | 'forget'> | undefined;
+  private readonly volumes: Pick<VolumeReports, 'came'> | undefined;
   private readonly events: EventWriter;
   private readonly pods: Informer<Pod>;
   private readonly nodes: Informer<Node>;
@@ -89,6 +102,10 @@ export class Ingest implements Service {
     informers: InformerSet;
     events: EventWriter;
     boards: BoardState;
+    /** Who wants to know what pods use. */
+    usage?: Pick<UsageReadings, 'came' | 'forget'>;
+    /** Who waits for released volumes to be removed. */
+    volumes?: Pick<VolumeReports, 'came'>;
     clock: Clock;
     logger: Logger;
   }) {
@@ -97,6 +114,8 @@ export class Ingest implements Service {
     this.clock = options.clock;
     this.logger = options.logger;
     this.boards = options.boards;
+    this.usage = options.usage;
+    this.volumes = options.volumes;
     this.events = options.events;
     this.pods = options.informers.of(PODS);
     this.nodes = options.informers.of(NODES);
@@ -144,6 +163,8 @@ export class Ingest implements Service {
       filters.allHeartbeats(),
       filters.allPodStatuses(),
       filters.allEvents(),
+      filters.allUsages(),
+      filters.allVolumes(),
     ]) {
       this.bus.subscribe(filter, (topic, payload, retained) => {
         if (this.running) this.receive(topic, payload, retained);
@@ -205,6 +226,14 @@ export class Ingest implements Service {
       case 'status':
         this.boards.heard(node);
         this.reported(node, source.uid ?? '', message as PodStatusReport);
+        return;
+      case 'usage':
+        this.boards.heard(node);
+        this.usage?.came(node, message as PodUsageReport);
+        return;
+      case 'volumes':
+        this.boards.heard(node);
+        this.volumes?.came(node, message as VolumeReport);
         return;
       case 'events':
         this.boards.heard(node);
@@ -269,6 +298,7 @@ export class Ingest implements Service {
     this.sequences.delete(node);
     this.leases.forget(node);
     this.boards.forget(node);
+    this.usage?.forget(node);
   }
 
   private async writePod(uid: string): Promise<void> {

@@ -19,4 +19,6 @@ export interface ControllerContext {
   readonly clusterCidr: string;
   /** The cluster's CA in PEM, published as ConfigMap kube-root-ca.crt in every namespace. */
   readonly ca: string;
+  /** Where the boards keep the volumes of the local-path provisioner; /var/lib/copepod/storage unless said. */
+  readonly storageDirectory?: string;
 }

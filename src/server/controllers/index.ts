@@ -17,6 +17,7 @@ import { resourceQuotaController } from './resource-quota.ts';
 import { serviceAccountController } from './service-account.ts';
 import { serviceLbController } from './service-lb.ts';
 import { statefulSetController } from './statefulset/controller.ts';
+import { STORAGE_CONTROLLERS } from './storage/index.ts';
 import { tokenCleaner } from './token-cleaner.ts';
 import { ttlController } from './ttl.ts';
 
@@ -40,6 +41,7 @@ const CONTROLLERS: readonly ((context: ControllerContext) => Service)[] = [
   podGcController,
   resourceQuotaController,
   tokenCleaner,
+  ...STORAGE_CONTROLLERS,
   endpointSliceMirroringController,
   ipAddressController,
   ttlController,

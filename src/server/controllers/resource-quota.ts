@@ -3,7 +3,7 @@ import { RESOURCE_QUOTAS } from '../../api/kinds.ts';
 import { type JsonObject, type KubeObject, splitKey } from '../../api/object.ts';
 import { jsonEqual } from '../../api/patch-json.ts';
 import { formatQuantity, quantityOf } from '../../api/quantity.ts';
-import { quotaBuckets, quotaUsage } from '../../api/quota.ts';
+import { quotaBuckets, quotaUsage, UsageCache } from '../../api/quota.ts';
 import { groupResource } from '../../api/resource.ts';
 import type { ResourceQuota } from '../../api/types/core-v1.ts';
 import { objectAt } from '../../api/validation.ts';
@@ -22,6 +22,7 @@ export function resourceQuotaController(context: ControllerContext): Controller 
   const { client, informers, catalogue, clock } = context;
   const quotas = informers.of(RESOURCE_QUOTAS);
   const counted = new CountedTypes(context);
+  const usage = new UsageCache();
   return new Controller({
     name: 'resourcequota-controller',
     clock,
@@ -42,6 +43,7 @@ export function resourceQuotaController(context: ControllerContext): Controller 
         spec,
         (bucket) => counted.known(bucket)?.list(namespace) as unknown as JsonObject[] | undefined,
         clock.now(),
+        usage,
       );
       const status: JsonObject = {
         hard: Object.fromEntries(Object.entries(hard).map(([one, value]) => [one, canonical(value)])),

@@ -19,7 +19,17 @@ import { Access, describe, unauthorized } from './access.ts';
 import { type Answering, asStatusError, sendStatus, statusOverSocket, toStatusError } from './answer.ts';
 import { Discovery } from './discovery.ts';
 import { Fairness } from './fairness.ts';
-import { RequestMetrics } from './metrics.ts';
+import {
+  asConnect,
+  auditId,
+  hasBody,
+  makeContext,
+  matchesRoute,
+  NOBODY,
+  parse,
+  readUrl,
+  STREAMED,
+} from './incoming.ts';
 import { negotiate } from './negotiation.ts';
 import { OpenApi } from './openapi.ts';
 import type { RawSchema } from './openapi-documents.ts';
@@ -32,8 +42,9 @@ import type {
   Upgrade,
   UpgradeRoute,
 } from './ports.ts';
-import { parseRequest, type RequestInfo, type ResourceRequest } from './request-info.ts';
-import { fieldManagerOf, watchOptions } from './request-options.ts';
+import type { RequestInfo, ResourceRequest } from './request-info.ts';
+import { watchOptions } from './request-options.ts';
+import { type AuditSink, RequestRecords, type Told } from './request-records.ts';
 import { noSuchResource, ResourceHandler, sendNotFoundText } from './resource-handler.ts';
 import type { StaticFiles } from './static-files.ts';
 import { type ColumnDescriptions, includeObject, type TableColumns, TableWriter } from './table.ts';
@@ -69,6 +80,10 @@ export interface ApiServerOptions {
   random: Random;
   logger: Logger;
   limits?: ServerLimits | undefined;
+  /** Absent: no audit log. */
+  audit?: AuditSink | undefined;
+  /** How many objects are stored of each resource, for metrics. */
+  objectCounts?: (() => Iterable<readonly [resource: string, count: number]>) | undefined;
 }
 
 export interface ServerLimits {
@@ -99,7 +114,7 @@ export class ApiServer implements Service {
   private readonly options: ApiServerOptions;
   private readonly access: Access;
   private readonly fairness: Fairness;
-  private readonly metrics = new RequestMetrics();
+  private readonly records: RequestRecords;
   private readonly watches: WatchStreams;
   private readonly resources: ResourceHandler;
   private readonly openApi: OpenApi;
@@ -124,6 +139,7 @@ export class ApiServer implements Service {
       authorizer: options.authorizer,
       onRefused: (reason) => options.logger.info({ reason }, 'credentials refused'),
     });
+    this.records = new RequestRecords(options);
     this.fairness = new Fairness({
       total: options.limits?.total ?? 400,
       perClient: options.limits?.perClient ?? 100,
@@ -159,12 +175,7 @@ export class ApiServer implements Service {
       checks: options.checks,
       files: options.files,
       boards: options.boards,
-      metrics: () =>
-        this.metrics.text({
-          inFlight: this.fairness.current,
-          watches: this.watches.count,
-          residentBytes: process.memoryUsage.rss(),
-        }),
+      metrics: () => this.records.metrics(version, options.objectCounts?.() ?? []),
     });
   }
 
@@ -267,21 +278,25 @@ export class ApiServer implements Service {
   }
 
   private async onRequest(request: IncomingMessage, response: ServerResponse): Promise<void> {
-    const { random, logger } = this.options;
+    const { random, clock } = this.options;
     const method = request.method ?? 'GET';
     const requestId = auditId(request) ?? random.uuid();
     const warnings: string[] = [];
     const answering: Answering = { request, response, query: new URLSearchParams(), warnings };
-    let info: RequestInfo | undefined;
+    const told: Told = { method, id: requestId, receivedAt: clock.now(), begun: clock.monotonic() };
     let leave: (() => void) | undefined;
+    const working = this.records.begin(method);
     response.setHeader('audit-id', requestId);
     if (this.stopping) response.setHeader('connection', 'close');
     try {
       const url = readUrl(request);
       Object.assign(answering, { query: url.query });
-      info = parse(method, url.path, url.query);
+      const info = parse(method, url.path, url.query);
+      told.info = info;
       const asking = this.identify(request, method, url.path);
+      told.user = asking?.user;
       const user = asking && this.authorized(request, asking.user, asking.open, info, url.query);
+      told.effective = user;
       leave = this.fairness.enter(user?.name ?? request.socket.remoteAddress ?? '');
       response.once('close', leave);
       const demandCreate = user && this.access.creation(user, info, url.query);
@@ -289,21 +304,13 @@ export class ApiServer implements Service {
       if (info.kind === 'path') await this.paths.handle(method, info.path, user, answering);
       else await this.handleResource(info, context, answering, leave);
     } catch (error) {
-      await this.answerError(error, answering, info);
+      told.error = toStatusError(error);
+      await this.answerError(error, answering, told.info);
     } finally {
       leave?.();
-      this.metrics.count(
-        info?.kind === 'resource' ? info.verb : method.toLowerCase(),
-        info?.kind === 'resource' ? this.knownResource(info) : '',
-        response.statusCode,
-      );
-      logger.debug({ method, url: request.url, code: response.statusCode, requestId }, 'request');
+      working();
+      this.records.tell(told, answering);
     }
-  }
-
-  /** Metrics' labels are bounded: only what the catalogue names. */
-  private knownResource({ group, version, resource }: ResourceRequest): string {
-    return this.options.catalogue.find(group, version, resource)?.resource ?? 'unknown';
   }
 
   /**
@@ -423,6 +430,7 @@ export class ApiServer implements Service {
     const requestId = auditId(request) ?? this.options.random.uuid();
     const context = makeContext(effective, requestId, [], request, query, undefined);
     const { subresource, name, namespace } = info;
+    this.records.upgraded({ id: requestId, info: asked, user, effective, request });
     if (info.verb === 'watch') {
       const { acceptWatch } = await import('./websocket-watch.ts');
       const form = negotiate(undefined);
@@ -440,65 +448,4 @@ export class ApiServer implements Service {
       upgrade,
     );
   }
-}
-
-const STREAMED = ['log', 'exec', 'attach', 'portforward'] as const;
-const NOBODY: UserInfo = { name: 'system:anonymous', groups: ['system:unauthenticated'] };
-
-/**
- * A WebSocket opens with GET, but a right to read pods/exec is not one to run commands: authorised as `create`, as
- * Kubernetes does since 1.35.
- */
-function asConnect(info: ResourceRequest): ResourceRequest {
-  const running = ['exec', 'attach', 'portforward'].includes(info.subresource);
-  return running && info.verb === 'get' ? { ...info, verb: 'create' } : info;
-}
-
-function matchesRoute(route: string, path: string): boolean {
-  return route.endsWith('/') ? path.startsWith(route) && path.length > route.length : path === route;
-}
-
-function hasBody({ headers }: IncomingMessage): boolean {
-  return headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0;
-}
-
-function readUrl(request: IncomingMessage): { path: string; query: URLSearchParams } {
-  const url = request.url ?? '/';
-  const mark = url.indexOf('?');
-  const path = mark < 0 ? url : url.slice(0, mark);
-  if (!path.startsWith('/')) throw badRequest('the request has no path');
-  return { path, query: new URLSearchParams(mark < 0 ? '' : url.slice(mark + 1)) };
-}
-
-function parse(method: string, path: string, query: URLSearchParams): RequestInfo {
-  try {
-    return parseRequest(method, path, query);
-  } catch {
-    throw badRequest('the path is not valid percent-encoding');
-  }
-}
-
-/** The client may name its request, for finding it in logs; anything odd is ignored. */
-function auditId(request: IncomingMessage): string | undefined {
-  const given = request.headers['audit-id'];
-  return typeof given === 'string' && /^[\w.-]{1,64}$/.test(given) ? given : undefined;
-}
-
-function makeContext(
-  user: UserInfo,
-  requestId: string,
-  warnings: string[],
-  request: IncomingMessage,
-  query: URLSearchParams,
-  demandCreate: (() => void) | undefined,
-): RequestContext {
-  return {
-    user,
-    requestId,
-    ...(demandCreate === undefined ? {} : { demandCreate }),
-    warn: (text) => {
-      if (!warnings.includes(text)) warnings.push(text);
-    },
-    fieldManager: fieldManagerOf(query, request.headers['user-agent']),
-  };
 }

@@ -21,6 +21,7 @@ import { AdmissionChain, type AdmissionPlugin } from '../admission/port.ts';
 import type { Store } from '../store/port.ts';
 import { ServiceAllocator } from './allocation.ts';
 import { Applier } from './applying.ts';
+import { type ComputedResource, computedList, computedObject } from './computed.ts';
 import { definitionStrategy } from './custom/definition-strategy.ts';
 import { DEFINITIONS_BUCKET, Definitions } from './custom/definitions.ts';
 import { decodeBody, decodePatched } from './decoding.ts';
@@ -76,6 +77,8 @@ export interface ApiRegistryOptions {
   fields?: FieldsTable | undefined;
   /** What `componentstatuses` shows. */
   components?: () => ComponentHealth[];
+  /** Resources that are answered and not stored, by group resource (`pods.metrics.k8s.io`). */
+  computed?: ReadonlyMap<string, ComputedResource>;
   /** `authorizer` in the expressions of admission policies. */
   authorize?: Ask | undefined;
 }
@@ -100,6 +103,7 @@ export class ApiRegistry implements Registry, Service {
   private readonly posts: SubresourcePosts;
   private readonly reviews: Reviews | undefined;
   private readonly components: () => ComponentHealth[];
+  private readonly computed: ReadonlyMap<string, ComputedResource>;
 
   constructor(options: ApiRegistryOptions) {
     const { store, catalogue, schemas, strategies, clock, random, logger } = options;
@@ -155,6 +159,7 @@ export class ApiRegistry implements Registry, Service {
     });
     this.reviews = options.reviews;
     this.components = options.components ?? (() => []);
+    this.computed = options.computed ?? new Map();
   }
 
   /** After the store's start. */
@@ -173,6 +178,8 @@ export class ApiRegistry implements Registry, Service {
 
   async get(context: RequestContext, target: Target, options: ReadOptions = {}): Promise<KubeObject> {
     if (target.info.kind === 'ComponentStatus') return this.componentStatus(target);
+    const computed = this.computed.get(groupResource(target.info));
+    if (computed) return computedObject(computed, target);
     const served = this.resource(target, context);
     if (target.subresource === undefined) return this.reader.get(target, served, options);
     const projection = this.projection(served, target);
@@ -187,6 +194,10 @@ export class ApiRegistry implements Registry, Service {
         items: this.components().map(componentStatusOf),
         resourceVersion: String(this.store.revision),
       };
+    }
+    const computed = this.computed.get(groupResource(target.info));
+    if (computed) {
+      return { items: computedList(computed, target, options), resourceVersion: String(this.store.revision) };
     }
     return this.reader.list(target, this.resource(target, context), options);
   }

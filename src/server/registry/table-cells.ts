@@ -14,9 +14,15 @@ export function tableCells(served: ServedResources): {
 } {
   return {
     cells: (info, object, now) => {
+      if (isComputed(info)) return undefined;
       const { custom, strategy } = served.of(info);
       return custom ? custom.cells(object, now) : strategy.cells?.(object as unknown as JsonObject, now);
     },
-    columns: (info) => served.of(info).custom?.columns,
+    columns: (info) => (isComputed(info) ? undefined : served.of(info).custom?.columns),
   };
+}
+
+/** Answered and not stored: it has neither schema nor strategy, and is shown by name and age. */
+function isComputed({ schema, custom }: ResourceInfo): boolean {
+  return schema === undefined && !custom;
 }

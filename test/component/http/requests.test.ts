@@ -134,7 +134,9 @@ test('stop() ends watches in order and takes no more requests', async () => {
   const own = await ApiFixture.start();
   const client = own.client();
   const watch = client.get(`${PATH}?watch=true`);
-  await waitFor('the watch', async () => (await client.get('/metrics')).text.includes('{verb="WATCH"} 1'));
+  await waitFor('the watch', async () =>
+    (await client.get('/metrics')).text.includes('verb="WATCH",version="v1"} 1'),
+  );
   await own.stop();
   expect((await watch).status).toBe(200);
   await expect(own.client({}).get('/version')).rejects.toThrow();

@@ -1,5 +1,7 @@
-import { createPublicKey, X509Certificate } from 'node:crypto';
+import { createPublicKey, generateKeyPairSync, X509Certificate } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { JOIN_GROUP } from '../../../src/server/identity/bootstrap-tokens.ts';
+import { JOIN_PATH, joinAuthorization } from '../../../src/wire/join.ts';
 import { drive } from '../../golden/replay/drive.ts';
 import { ReplayServer } from '../../golden/replay/replay-server.ts';
 import type { Answer, Ask } from '../../support/api-fixture.ts';
@@ -242,5 +244,27 @@ describe('bootstrap tokens', () => {
     for (const id of ['aaaaaa', 'bbbbbb']) {
       expect((await whoIs(`${id}.0123456789abcdef`)).body.status.authenticated).toBeUndefined();
     }
+  });
+
+  test('that are made for boards let one join while they last', async () => {
+    const publicKey = generateKeyPairSync('ec', { namedCurve: 'P-256' })
+      .publicKey.export({ type: 'spki', format: 'pem' })
+      .toString();
+    const join = (nodeName: string, secret: string) =>
+      ask('POST', JOIN_PATH, {
+        headers: { authorization: joinAuthorization({ user: 'bootstrap', secret }) },
+        body: { v: 1, nodeName, machineId: nodeName, publicKey },
+      });
+    const expiration = new Date(server.clock.now() + HOUR).toISOString();
+    await ask('POST', '/api/v1/namespaces/kube-system/secrets', {
+      body: secret('cccccc', { expiration, 'auth-extra-groups': JOIN_GROUP }),
+    });
+    await ask('POST', '/api/v1/namespaces/kube-system/secrets', { body: secret('dddddd') });
+    expect((await join('shed', 'cccccc.0123456789abcdef')).status).toBe(200);
+    expect((await join('cellar', 'cccccc.0123456789abcdee')).status).toBe(401);
+    // A token for something else is no token for boards.
+    expect((await join('cellar', 'dddddd.0123456789abcdef')).status).toBe(401);
+    await server.clock.advance(HOUR + 1000);
+    expect((await join('cellar', 'cccccc.0123456789abcdef')).status).toBe(401);
   });
 });

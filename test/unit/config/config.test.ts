@@ -29,6 +29,7 @@ describe('resolveServerConfig', () => {
       mqttListenPort: 8883,
       mqttUrl: undefined,
       schedulerMeasured: 'full',
+      enableAdmissionPlugins: [],
       disableAgent: false,
       nodeName: hostname().toLowerCase(),
       nodeIp: undefined,

@@ -6,7 +6,6 @@ import { asObject, listAt, objectAt, stringAt } from '../../../api/validation.ts
 import type { Store } from '../../store/port.ts';
 import type { AdmissionPlugin, AdmissionRequest } from '../port.ts';
 import { refuse } from '../refusal.ts';
-import type { PodUnderCheck, Violation } from './checks.ts';
 import {
   brief,
   detailed,
@@ -17,6 +16,7 @@ import {
   strictness,
   violations,
 } from './policy.ts';
+import type { PodUnderCheck, Violation } from './subjects.ts';
 
 /** Where workloads have their pod template. */
 const TEMPLATES: Readonly<Record<string, readonly string[]>> = {

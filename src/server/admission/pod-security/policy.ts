@@ -2,7 +2,8 @@
 import type { FieldError } from '../../../api/errors.ts';
 import type { JsonObject } from '../../../api/object.ts';
 import { invalidValue } from '../../../api/validation.ts';
-import { CHECKS, type PodUnderCheck, type Violation } from './checks.ts';
+import { CHECKS } from './checks.ts';
+import type { PodUnderCheck, Violation } from './subjects.ts';
 
 export const LEVELS = ['privileged', 'baseline', 'restricted'] as const;
 export type Level = (typeof LEVELS)[number];

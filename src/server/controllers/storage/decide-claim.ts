@@ -33,11 +33,10 @@ export function decideClaim(claim: PersistentVolumeClaim, facts: ClaimFacts): Cl
   if (claim.metadata.annotations?.[BIND_COMPLETED] !== undefined) return decideBound(claim, facts.named);
   if (claim.spec?.volumeName) return decideNamed(claim, facts.named);
   const annotations = claim.metadata.annotations ?? {};
-  const delayed =
-    facts.storageClass?.volumeBindingMode === 'WaitForFirstConsumer' && !annotations[SELECTED_NODE];
+  const delayed = facts.storageClass?.volumeBindingMode === 'WaitForFirstConsumer';
   const volume = bestMatch(claim, facts.volumes, delayed);
   if (volume) return { do: 'bind', volume };
-  if (delayed) return { do: 'wait', event: waitsForPod(facts.pods) };
+  if (delayed && !annotations[SELECTED_NODE]) return { do: 'wait', event: waitsForPod(facts.pods) };
   const wanted = classOf(claim);
   if (wanted === '') {
     return {
