@@ -1,6 +1,7 @@
-// The API over HTTPS from 16 connections, against the built bundle: `node bench/api.ts [--json FILE]`.
+// The API over HTTPS from 16 connections, then lists and 200 watchers of 10,000 objects, against the built bundle: `node bench/api.ts [--json FILE]`.
 // For comparison, Kubernetes v1.36 with etcd on the same kind of machine: 1300 creates, 2700 gets, 1400 patches a second.
-import type { KubeClient } from '../scripts/lib/kube.mjs';
+import { Agent, get } from 'node:https';
+import { type KubeClient, readKubeconfig } from '../scripts/lib/kube.mjs';
 import { Cluster } from '../test/support/cluster.ts';
 import { type Figure, processUsage, publish, quantile } from './report.ts';
 
@@ -37,19 +38,87 @@ try {
     1400,
   );
   await each('list, 500 a page', 20, () => expectStatus(200, client.send('GET', `${CONFIG_MAPS}?limit=500`)));
+  await each('create up to 10,000', 10_000 - OBJECTS, (index) => create(`d-${index}`));
+  memory('resident memory with 10,000 objects of 500 bytes');
+  await each('list of 10,000, whole', 20, () => expectStatus(200, client.send('GET', CONFIG_MAPS)));
+  await each('list of 10,000, none selected by label', 50, () =>
+    expectStatus(200, client.send('GET', `${CONFIG_MAPS}?labelSelector=app%3Dnone`)),
+  );
+  memory('resident memory after these lists');
+  await fanOut();
   await each('delete', OBJECTS, (index) =>
     expectStatus(200, client.send('DELETE', `${CONFIG_MAPS}/c-${index}`)),
   );
-  figures.push({
-    name: 'resident memory after it',
-    value: processUsage(cluster.process.pid).resident / 2 ** 20,
-    unit: 'MiB',
-  });
+  memory('resident memory after it');
 } finally {
   client.close();
   await cluster.dispose();
 }
 publish('api', figures.slice(2), Date.now());
+
+function memory(name: string): void {
+  figures.push({ name, value: processUsage(cluster.process.pid).resident / 2 ** 20, unit: 'MiB' });
+}
+
+/** 200 watchers of the 10,000 objects; how fast changes reach them all. */
+async function fanOut(): Promise<void> {
+  const WATCHERS = 200;
+  const CHANGES = 200;
+  const config = readKubeconfig(cluster.kubeconfig);
+  const { body } = await client.send('GET', `${CONFIG_MAPS}?limit=1`);
+  const { resourceVersion } = (body as { metadata: { resourceVersion: string } }).metadata;
+  let received = 0;
+  let all = (): void => {};
+  const everything = new Promise<void>((resolve) => {
+    all = resolve;
+  });
+  const agent = new Agent({ ca: config.ca, cert: config.cert, key: config.key, maxSockets: WATCHERS });
+  const begin = performance.now();
+  await Promise.all(
+    Array.from(
+      { length: WATCHERS },
+      () =>
+        new Promise<void>((resolve, reject) => {
+          const path = `${CONFIG_MAPS}?watch=true&resourceVersion=${resourceVersion}`;
+          get(new URL(path, config.server), { agent }, (response) => {
+            if (response.statusCode !== 200) reject(new Error(`watch: ${response.statusCode}`));
+            response.on('data', (chunk: Buffer) => {
+              for (const byte of chunk) if (byte === 10) received += 1;
+              if (received >= WATCHERS * CHANGES) all();
+            });
+            response.on('error', () => {});
+            resolve();
+          }).on('error', reject);
+        }),
+    ),
+  );
+  figures.push({ name: '200 watches opened', value: performance.now() - begin, unit: 'ms' });
+  const changing = performance.now();
+  for (let index = 0; index < CHANGES; index += CONNECTIONS) {
+    await Promise.all(
+      Array.from({ length: Math.min(CONNECTIONS, CHANGES - index) }, (_, offset) =>
+        expectStatus(
+          200,
+          client.send(
+            'PATCH',
+            `${CONFIG_MAPS}/d-${index + offset}`,
+            { data: { watched: 'yes' } },
+            { contentType: 'application/merge-patch+json' },
+          ),
+        ),
+      ),
+    );
+  }
+  await everything;
+  const seconds = (performance.now() - changing) / 1000;
+  figures.push({
+    name: 'watch fan-out, events delivered',
+    value: (WATCHERS * CHANGES) / seconds,
+    unit: '1/s',
+  });
+  memory('resident memory with 200 watchers');
+  agent.destroy();
+}
 
 async function each(
   name: string,

@@ -5,7 +5,7 @@ import { chmodSync, copyFileSync, existsSync, readdirSync, writeFileSync } from 
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { buildBundle, isFresh, markFresh, nativeAddon, root } from './lib/bundle.mjs';
-import { NODE_ENVIRONMENT, NODE_OPTIONS } from './lib/runtime-options.mjs';
+import { AGENT_NODE_OPTIONS, NODE_ENVIRONMENT, NODE_OPTIONS } from './lib/runtime-options.mjs';
 
 const known = new Set(['--all', '--force']);
 const args = new Set(process.argv.slice(2));
@@ -56,7 +56,10 @@ here=$(dirname "$(readlink -f "$0")")
 node=\${COPEPOD_NODE:-$here/node}
 [ -x "$node" ] || node=node
 export ${environment.join(' ')}
-exec "$node" ${NODE_OPTIONS.join(' ')} "$here/copepod.js" "$@"
+options="${NODE_OPTIONS.join(' ')}"
+[ "$1" != agent ] || options="${AGENT_NODE_OPTIONS.join(' ')}"
+# shellcheck disable=SC2086
+exec "$node" $options "$here/copepod.js" "$@"
 `,
   );
   chmodSync(file, 0o755);

@@ -28,10 +28,10 @@ const STAGES = [
   {
     name: 'unit, golden, contract, component',
     projects: ['unit', 'golden', 'contract', 'component'],
-    limit: 6 * MINUTE,
+    limit: 9 * MINUTE,
   },
-  { name: 'simulation', projects: ['simulation'], limit: 6 * MINUTE },
-  { name: 'end-to-end', projects: ['e2e'], limit: 14 * MINUTE },
+  { name: 'simulation', projects: ['simulation'], limit: 9 * MINUTE },
+  { name: 'end-to-end', projects: ['e2e'], limit: 18 * MINUTE },
 ];
 
 const PROGRAMS = [

@@ -103,6 +103,30 @@ ${names.map((name) => `export const ${name} = parts.${name};`).join('\n')}`,
   },
 };
 
+/**
+ * `import … from 'node:http'` makes Node read every name that the module exports, and reading `WebSocket` and its events
+ * loads undici (3 MB that nobody here uses). `require` reads nothing.
+ */
+const httpWithoutUndici = {
+  name: 'http-without-undici',
+  setup(build) {
+    build.onResolve({ filter: /^(node:)?http$/ }, ({ kind }) =>
+      kind === 'require-call' ? undefined : { path: 'http', namespace: 'required' },
+    );
+    build.onLoad({ filter: /.*/, namespace: 'required' }, async () => {
+      const names = Object.keys(await import('node:http')).filter(
+        (name) => !['default', 'WebSocket', 'CloseEvent', 'MessageEvent'].includes(name),
+      );
+      return {
+        contents: `const http = require('node:http');
+export default http;
+${names.map((name) => `export const ${name} = http.${name};`).join('\n')}`,
+        loader: 'js',
+      };
+    });
+  },
+};
+
 function isModule(file) {
   if (/\.[cm]js$/.test(file)) return file.endsWith('.mjs');
   for (let folder = dirname(file); folder !== '/'; folder = dirname(folder)) {
@@ -164,7 +188,7 @@ export async function buildBundle(outdir) {
     banner: {
       js: "import{createRequire as __makeRequire}from'node:module';const require=__makeRequire(import.meta.url);",
     },
-    plugins: [leaveOut, nativeBesideBundle, namesOfCommonJs, factsAsFiles(outdir)],
+    plugins: [leaveOut, nativeBesideBundle, httpWithoutUndici, namesOfCommonJs, factsAsFiles(outdir)],
   });
   const inputs = Object.keys(metafile.inputs);
   inputs.push(...(await buildDashboard(esbuild, outdir)));

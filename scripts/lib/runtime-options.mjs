@@ -12,5 +12,11 @@ export const NODE_OPTIONS = [
   '--heap-growing-percent=15',
 ];
 
+/**
+ * An agent alone answers no crowd of clients: V8 may save memory at the price of speed. Worth 4 MB there; a server would
+ * lose a third of its lists a second.
+ */
+export const AGENT_NODE_OPTIONS = [...NODE_OPTIONS, '--optimize-for-size'];
+
 /** Environment of the process: glibc keeps up to 8 arenas per core, each holding on to what was freed. */
 export const NODE_ENVIRONMENT = { MALLOC_ARENA_MAX: '2' };

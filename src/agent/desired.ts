@@ -1,9 +1,10 @@
-import type { ConfigMap, Pod, Secret } from '../api/types/core-v1.ts';
+import type { ConfigMap, PersistentVolume, Pod, Secret } from '../api/types/core-v1.ts';
 import { sameJson } from '../lib/equal.ts';
 import type { Logger } from '../lib/logger.ts';
 import type {
   ClusterInfo,
   DesiredDigest,
+  DesiredObject,
   SharedDigest,
   SharedNode,
   SharedPolicy,
@@ -16,6 +17,11 @@ import type { DesiredChange, DesiredState } from './ports.ts';
 
 const CLUSTER = 'cluster';
 const COMPLETE = 'desiredComplete';
+const KINDS: Readonly<Record<string, string>> = {
+  configmaps: 'ConfigMap',
+  secrets: 'Secret',
+  persistentvolumes: 'PersistentVolume',
+};
 
 /** What the desired state needs of a journal; the simulation gives it one in memory. */
 export type DesiredJournal = Pick<Journal, 'take' | 'fact' | 'put' | 'delete'>;
@@ -29,8 +35,8 @@ export class DesiredStore implements DesiredState {
   private readonly journal: DesiredJournal;
   private readonly logger: Logger;
   private readonly podsByUid = new Map<string, Pod>();
-  /** By digest key: `configmaps/<ns>/<name>`, `secrets/<ns>/<name>`. */
-  private readonly configs = new Map<string, ConfigMap | Secret>();
+  /** By digest key: `configmaps/<ns>/<name>`, `secrets/<ns>/<name>`, `persistentvolumes/<claim's ns>/<name>`. */
+  private readonly configs = new Map<string, DesiredObject>();
   private readonly servicesByName = new Map<string, SharedService>();
   private readonly nodesByName = new Map<string, SharedNode>();
   private readonly policiesByName = new Map<string, SharedPolicy>();
@@ -49,7 +55,7 @@ export class DesiredStore implements DesiredState {
   /** Takes over what the journal holds; before messages are handled. */
   load(): void {
     fill(this.podsByUid, this.journal.take<Pod>('pod'));
-    fill(this.configs, this.journal.take<ConfigMap>('config'));
+    fill(this.configs, this.journal.take<ConfigMap | PersistentVolume>('config'));
     fill(this.configs, this.journal.take<Secret>('secret'));
     fill(this.servicesByName, this.journal.take<SharedService>('service'));
     fill(this.nodesByName, this.journal.take<SharedNode>('node'));
@@ -72,6 +78,10 @@ export class DesiredStore implements DesiredState {
 
   secret(namespace: string, name: string): Secret | undefined {
     return this.configs.get(`secrets/${namespace}/${name}`) as Secret | undefined;
+  }
+
+  volumes(): readonly PersistentVolume[] {
+    return [...this.configs.values()].filter((object) => object.kind === 'PersistentVolume');
   }
 
   services(): readonly SharedService[] {
@@ -226,10 +236,14 @@ export class DesiredStore implements DesiredState {
     this.changed({ kind: 'pod', uid });
   }
 
-  private putConfig(key: string, object: ConfigMap | Secret): void {
+  private putConfig(key: string, object: DesiredObject): void {
     const [kind, namespace, name] = key.split('/') as [string, string, string];
-    const wanted = kind === 'secrets' ? 'Secret' : 'ConfigMap';
-    if (object.kind !== wanted || object.metadata.namespace !== namespace || object.metadata.name !== name) {
+    // A volume has no namespace: it comes under that of its claim.
+    const place =
+      object.kind === 'PersistentVolume'
+        ? (object as PersistentVolume).spec?.claimRef?.namespace
+        : object.metadata.namespace;
+    if (object.kind !== KINDS[kind] || place !== namespace || object.metadata.name !== name) {
       this.logger.warn(
         { key, kind: object.kind, name: object.metadata.name },
         'an object came under another name',

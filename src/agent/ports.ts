@@ -1,4 +1,4 @@
-import type { ConfigMap, Pod, PodStatus, Secret } from '../api/types/core-v1.ts';
+import type { ConfigMap, PersistentVolume, Pod, PodStatus, Secret } from '../api/types/core-v1.ts';
 import type {
   ClusterInfo,
   EventReport,
@@ -13,6 +13,8 @@ export interface DesiredState {
   pod(uid: string): Pod | undefined;
   configMap(namespace: string, name: string): ConfigMap | undefined;
   secret(namespace: string, name: string): Secret | undefined;
+  /** Those bound to claims of this node's pods, and released ones whose directories have to go. */
+  volumes(): readonly PersistentVolume[];
   services(): readonly SharedService[];
   nodes(): readonly SharedNode[];
   cluster(): ClusterInfo | undefined;
@@ -21,7 +23,7 @@ export interface DesiredState {
    * instead of being removed as an orphan.
    */
   readonly complete: boolean;
-  /** `{kind:'pod', uid}`, `{kind:'config'}` (a ConfigMap or Secret changed), `{kind:'network'}` (services, nodes, cluster). */
+  /** `{kind:'pod', uid}`, `{kind:'config'}` (a ConfigMap, Secret or volume changed), `{kind:'network'}` (services, nodes, cluster). */
   onChange(listener: (change: DesiredChange) => void): void;
 }
 

@@ -1,4 +1,4 @@
-import type { Container, EphemeralContainer, PodSpec } from './types/core-v1.ts';
+import type { Container, EphemeralContainer, Pod, PodSpec } from './types/core-v1.ts';
 
 /** The names of what a pod's spec refers to in its namespace, whether it exists or not (optional ones may come later). */
 export interface PodReferences {
@@ -38,4 +38,12 @@ export function podReferences(spec: PodSpec): PodReferences {
   }
   for (const { name } of spec.imagePullSecrets ?? []) secret(name);
   return { configMaps, secrets };
+}
+
+/** `namespace/name` of every claim of the pod, those of its ephemeral volumes included. */
+export function claimsUsed({ metadata, spec }: Pod): string[] {
+  return (spec?.volumes ?? []).flatMap(({ name, persistentVolumeClaim, ephemeral }) => {
+    if (persistentVolumeClaim) return [`${metadata.namespace}/${persistentVolumeClaim.claimName}`];
+    return ephemeral ? [`${metadata.namespace}/${metadata.name}-${name}`] : [];
+  });
 }

@@ -1,13 +1,13 @@
 import { isConflict, isNotFound, StatusError } from '../api/errors.ts';
 import { NAMESPACES, NODES, POD_DISRUPTION_BUDGETS, PODS, SERVICES } from '../api/kinds.ts';
-import type { Service as KubeService, Namespace, Node, Pod, PodCondition } from '../api/types/core-v1.ts';
+import type { Service as KubeService, Namespace, Node, Pod } from '../api/types/core-v1.ts';
 import type { PodDisruptionBudget } from '../api/types/policy-v1.ts';
 import type { BoardReadings } from '../client/boards.ts';
 import type { EventRecorder, EventWriter } from '../client/events.ts';
 import type { Informer, InformerSet } from '../client/informer.ts';
 import type { Client } from '../client/port.ts';
 import { type MatchSelector, selectorCache } from '../client/selector-cache.ts';
-import { type Clock, timestamp, withTimeout } from '../lib/clock.ts';
+import { type Clock, withTimeout } from '../lib/clock.ts';
 import { sameJson } from '../lib/equal.ts';
 import type { Logger } from '../lib/logger.ts';
 import type { Random } from '../lib/random.ts';
@@ -17,6 +17,7 @@ import { type Decision, decide } from './decide.ts';
 import { ImageArchitectures } from './image-hints.ts';
 import type { ClusterEvent, Situation } from './plugins/plugin.ts';
 import type { PodInfo } from './pod-info.ts';
+import { PodStatuses } from './pod-statuses.ts';
 import type { PodPredicate } from './pod-terms.ts';
 import { type Preemption, preempt } from './preemption.ts';
 import { type Measured, type Profile, profileOf } from './profile.ts';
@@ -49,6 +50,7 @@ export class Scheduler implements Service {
   private readonly images: ImageArchitectures;
   private readonly volumes: VolumeBinder;
   private readonly relief: BoardRelief;
+  private readonly statuses: PodStatuses;
   private readonly pods: Informer<Pod>;
   private readonly nodes: Informer<Node>;
   private readonly budgets: Informer<PodDisruptionBudget>;
@@ -95,6 +97,12 @@ export class Scheduler implements Service {
     this.pods = options.informers.of(PODS);
     this.nodes = options.informers.of(NODES);
     this.budgets = options.informers.of(POD_DISRUPTION_BUDGETS);
+    this.statuses = new PodStatuses({
+      ...options,
+      recorder: this.recorder,
+      pods: this.pods,
+      name: this.name,
+    });
     this.namespaces = options.informers.of(NAMESPACES);
     this.services = options.informers.of(SERVICES);
     this.queue = new SchedulingQueue({ clock: options.clock, onActive: () => this.wake() });
@@ -376,9 +384,9 @@ export class Scheduler implements Service {
     // Before anything is awaited: an event that comes from now on is not missed.
     this.queue.wait(info.uid, helpedBy);
     this.recorder.record(info.pod, 'Warning', 'FailedScheduling', message);
-    await this.report(info, message, nominate);
-    for (const other of displaced) await this.unnominate(other);
-    for (const victim of victims) await this.evict(victim, info);
+    await this.statuses.report(info, message, nominate);
+    for (const other of displaced) await this.statuses.unnominate(other);
+    for (const victim of victims) await this.statuses.evict(victim, info);
   }
 
   /** Less important pods that wait for the same node look again: their room goes to this one. */
@@ -391,17 +399,6 @@ export class Scheduler implements Service {
       displaced.push(other.info);
     }
     return displaced;
-  }
-
-  private async unnominate(info: PodInfo): Promise<void> {
-    const pod = this.pods.byKey(info.key);
-    if (!pod || pod.metadata.uid !== info.uid || !pod.status?.nominatedNodeName) return;
-    const { nominatedNodeName: _gone, ...status } = pod.status;
-    try {
-      await this.client.updateStatus(PODS, { ...pod, status });
-    } catch (error) {
-      if (!isConflict(error) && !isNotFound(error)) throw error;
-    }
   }
 
   private victims(info: PodInfo, situation: Situation, decision: Decision): Preemption {
@@ -425,75 +422,6 @@ export class Scheduler implements Service {
         protectedOf: (pods) => protectedBy(pods, (namespace) => this.budgets.list(namespace), this.selects),
       }),
     );
-  }
-
-  /** Says in the pod's status why it has no node. Lost races do not matter: the pod was changed, or bound, meanwhile. */
-  private async report(info: PodInfo, message: string, nominate: string | undefined): Promise<void> {
-    const pod = this.pods.byKey(info.key);
-    if (!pod || pod.metadata.uid !== info.uid || pod.spec?.nodeName) return;
-    const conditions = pod.status?.conditions ?? [];
-    const current = conditions.find(({ type }) => type === 'PodScheduled');
-    const same =
-      current?.status === 'False' && current.reason === 'Unschedulable' && current.message === message;
-    if (same && nominate === pod.status?.nominatedNodeName) return;
-    const { nominatedNodeName: _before, ...status } = pod.status ?? {};
-    const next: PodCondition = {
-      type: 'PodScheduled',
-      status: 'False',
-      reason: 'Unschedulable',
-      message,
-      lastTransitionTime:
-        current?.status === 'False' && current.lastTransitionTime
-          ? current.lastTransitionTime
-          : timestamp(this.clock.now()),
-    };
-    try {
-      await this.client.updateStatus(PODS, {
-        ...pod,
-        status: {
-          ...status,
-          conditions: [...conditions.filter((condition) => condition !== current), next],
-          ...(nominate === undefined ? {} : { nominatedNodeName: nominate }),
-        },
-      });
-    } catch (error) {
-      if (!isConflict(error) && !isNotFound(error)) throw error;
-    }
-  }
-
-  private async evict(victim: PodInfo, preemptor: PodInfo): Promise<void> {
-    const { namespace, name = '', uid } = victim.pod.metadata;
-    const live = this.pods.byKey(victim.key);
-    if (!live || live.metadata.uid !== uid) return;
-    const condition: PodCondition = {
-      type: 'DisruptionTarget',
-      status: 'True',
-      reason: 'PreemptionByScheduler',
-      message: `${this.name}: preempting to accommodate a higher priority pod`,
-      lastTransitionTime: timestamp(this.clock.now()),
-    };
-    try {
-      await this.client.updateStatus(PODS, {
-        ...live,
-        status: {
-          ...live.status,
-          conditions: [
-            ...(live.status?.conditions ?? []).filter(({ type }) => type !== condition.type),
-            condition,
-          ],
-        },
-      });
-    } catch (error) {
-      // Only the explanation is lost.
-      if (!isConflict(error) && !isNotFound(error)) throw error;
-    }
-    try {
-      await this.client.delete(PODS, namespace, name, uid === undefined ? {} : { preconditions: { uid } });
-      const node = live.spec?.nodeName ?? '';
-      this.recorder.record(live, 'Normal', 'Preempted', `Preempted by pod ${preemptor.uid} on node ${node}`);
-    } catch (error) {
-      if (!isNotFound(error)) throw error;
-    }
   }
 }
 

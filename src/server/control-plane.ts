@@ -25,6 +25,8 @@ import { DesiredPublisher } from './bus/desired-publisher.ts';
 import { Ingest } from './bus/ingest.ts';
 import { ServicesPublisher } from './bus/services-publisher.ts';
 import { UsageReadings } from './bus/usage-readings.ts';
+import { VolumeReports } from './bus/volume-reports.ts';
+import { autoscalerController } from './controllers/autoscaler/controller.ts';
 import { createControllers } from './controllers/index.ts';
 import { computedMetrics, serveMetrics } from './metrics.ts';
 import { ApiRegistry, type ComponentHealth } from './registry/api-registry.ts';
@@ -68,6 +70,8 @@ export interface ControlPlaneOptions {
   /** data/bootstrap-objects.json. */
   bootstrapObjects: readonly JsonObject[];
   clusterCidr: string;
+  /** Where boards keep the volumes of the local-path provisioner. */
+  storageDirectory?: string;
   serviceCidr: string;
   clusterDns: string;
   clusterDomain: string;
@@ -204,14 +208,22 @@ export class ControlPlane implements Service {
       client: clientOf('system:kubelet'),
       bus,
       boards: this.boards,
+      volumes: new VolumeReports(shared),
       usage: this.usage,
     });
     this.foundation = new ServiceGroup([store, registry]);
     this.deciders = new ServiceGroup([
       informers,
       this.events,
-      ...createControllers({ ...shared, catalogue, clusterCidr, ca: options.ca }),
+      ...createControllers({
+        ...shared,
+        catalogue,
+        clusterCidr,
+        ca: options.ca,
+        ...(options.storageDirectory === undefined ? {} : { storageDirectory: options.storageDirectory }),
+      }),
       ...(extensions.services?.(shared) ?? []),
+      autoscalerController({ ...shared, catalogue, clusterCidr, ca: options.ca, usage: this.usage }),
       this.scheduler,
       new NodeMonitor({ ...shared, liveness: this.boards.liveness }),
       new BoardConditions({ ...shared, readings: this.boards.readings }),

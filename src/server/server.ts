@@ -1,7 +1,7 @@
 // The composition root of the server, in the order in which things depend on each other. docs/flow.md follows a pod
 // through what is put together here.
 import { mkdir } from 'node:fs/promises';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { builtInResources, Catalogue } from '../api/catalogue.ts';
 import { loadBootstrapObjects, loadResourceFacts, loadSchemaFacts, loadTableColumns } from '../api/facts.ts';
 import { groupResource } from '../api/resource.ts';
@@ -20,6 +20,7 @@ import type { OptionalPlugin } from './admission/index.ts';
 import { MqttUpgrade } from './bus/mqtt-upgrade.ts';
 import { MqttsListener } from './bus/mqtts-listener.ts';
 import { ControlPlane, type RegistryExtensions } from './control-plane.ts';
+import { LOCAL_PATH_STORAGE_CLASS } from './controllers/storage/default-class.ts';
 import { ApiServer } from './http/api-server.ts';
 import { boardsOf } from './http/boards.ts';
 import columnDescriptions from './http/column-descriptions.json' with { type: 'json' };
@@ -180,7 +181,8 @@ async function compose(
     logger,
     catalogue,
     schemas: new Schemas(schemas),
-    bootstrapObjects,
+    bootstrapObjects: [...bootstrapObjects, LOCAL_PATH_STORAGE_CLASS],
+    storageDirectory: join(resolve(options.dataDir), 'storage'),
     clusterCidr: options.clusterCidr,
     serviceCidr: options.serviceCidr,
     clusterDns: options.clusterDns,

@@ -231,11 +231,34 @@ describe('a pod', () => {
 
   it('logs, as text and followed', async () => {
     expect(await core.readNamespacedPodLog({ name, namespace })).toBe('ready\n');
+    const body: V1Pod = {
+      metadata: { name: 'brief' },
+      spec: {
+        restartPolicy: 'Never',
+        containers: [
+          {
+            name: 'main',
+            image: 'copepod.local/busybox',
+            imagePullPolicy: 'IfNotPresent',
+            command: ['sh', '-c', 'echo one; sleep 2; echo two'],
+          },
+        ],
+      },
+    };
+    await core.createNamespacedPod({ namespace, body });
+    await eventually('the pod to run', async () => {
+      const { status } = await core.readNamespacedPod({ name: 'brief', namespace });
+      return status?.phase !== 'Pending';
+    });
     const stream = new PassThrough();
     const text = decoder(stream);
-    const following = await new Log(config).log(namespace, name, 'main', stream, { follow: true });
-    await eventually('the line', () => text() === 'ready\n');
-    following.abort();
+    let ended = false;
+    stream.on('end', () => {
+      ended = true;
+    });
+    await new Log(config).log(namespace, 'brief', 'main', stream, { follow: true });
+    await eventually('the log to end with the container', () => ended);
+    expect(text()).toBe('one\ntwo\n');
   });
 
   it('port-forward', async () => {
@@ -267,24 +290,17 @@ describe('a pod', () => {
   });
 
   it('cp to the pod', async () => {
-    const source = join(folder, 'in.txt');
-    writeFileSync(source, 'carried\n');
+    const source = join(folder, 'in');
+    mkdirSync(source);
+    writeFileSync(join(source, 'in.txt'), 'carried\n');
     await new Cp(config).cpToPod(namespace, name, 'main', source, '/tmp');
     const out = new PassThrough();
     const text = decoder(out);
     await eventually('the file in the pod', async () => {
       await new Promise<void>((resolve, reject) => {
         new Exec(config)
-          .exec(
-            namespace,
-            name,
-            'main',
-            ['sh', '-c', 'find /tmp -name in.txt | xargs cat'],
-            out,
-            null,
-            null,
-            false,
-            () => resolve(),
+          .exec(namespace, name, 'main', ['sh', '-c', 'cat /tmp/in.txt'], out, null, null, false, () =>
+            resolve(),
           )
           .catch(reject);
       });

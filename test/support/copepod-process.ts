@@ -3,7 +3,7 @@ import { closeSync, openSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { isFresh, root } from '../../scripts/lib/bundle.mjs';
 import { pinnedNode } from '../../scripts/lib/dependencies.mjs';
-import { NODE_ENVIRONMENT, NODE_OPTIONS } from '../../scripts/lib/runtime-options.mjs';
+import { AGENT_NODE_OPTIONS, NODE_ENVIRONMENT, NODE_OPTIONS } from '../../scripts/lib/runtime-options.mjs';
 import { waitFor } from './wait.ts';
 
 /** The built program as a process of its own, started again and again on the same command line. */
@@ -30,7 +30,7 @@ export class CopepodProcess {
     const [command = '', ...rest] = [
       ...this.prefix,
       pinnedNode(),
-      ...NODE_OPTIONS,
+      ...(this.args[0] === 'agent' ? AGENT_NODE_OPTIONS : NODE_OPTIONS),
       join(root, 'dist/copepod.js'),
       ...this.args,
     ];

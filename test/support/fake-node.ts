@@ -8,7 +8,7 @@ import { PodEvents } from '../../src/agent/pods/pod-events.ts';
 import type { DesiredChange, DesiredState, PodNetwork, Reporter } from '../../src/agent/ports.ts';
 import type { ContainerRuntime } from '../../src/agent/runtime.ts';
 import { type PodVolumes, VolumeError } from '../../src/agent/volumes/port.ts';
-import type { ConfigMap, Pod, PodStatus, Secret } from '../../src/api/types/core-v1.ts';
+import type { ConfigMap, PersistentVolume, Pod, PodStatus, Secret } from '../../src/api/types/core-v1.ts';
 import type { Clock } from '../../src/lib/clock.ts';
 import { type Logger, silentLogger } from '../../src/lib/logger.ts';
 import type { ClusterInfo, EventReport, SharedService } from '../../src/wire/messages.ts';
@@ -20,6 +20,7 @@ export class FakeDesired implements DesiredState {
   private readonly configs = new Map<string, ConfigMap | Secret>();
   private readonly listeners: ((change: DesiredChange) => void)[] = [];
   sharedServices: SharedService[] = [];
+  persistentVolumes: PersistentVolume[] = [];
 
   set(pod: Pod): void {
     const uid = pod.metadata.uid ?? '';
@@ -52,6 +53,15 @@ export class FakeDesired implements DesiredState {
 
   secret(namespace: string, name: string): Secret | undefined {
     return this.configs.get(`Secret/${namespace}/${name}`) as Secret | undefined;
+  }
+
+  setVolumes(...volumes: PersistentVolume[]): void {
+    this.persistentVolumes = volumes;
+    this.emit({ kind: 'config', namespace: 'default', name: volumes[0]?.metadata.name ?? '' });
+  }
+
+  volumes(): readonly PersistentVolume[] {
+    return this.persistentVolumes;
   }
 
   services(): readonly SharedService[] {

@@ -1,10 +1,13 @@
 import { execFile } from 'node:child_process';
-import { readFile } from 'node:fs/promises';
+import { access, constants, readFile } from 'node:fs/promises';
 import { promisify } from 'node:util';
 import type { Mounter } from './port.ts';
 
 const run = promisify(execFile);
 const COMMAND_TIMEOUT_MS = 20_000;
+const NFS_HELPERS = ['/sbin/mount.nfs', '/usr/sbin/mount.nfs'];
+/** A server that does not answer is waited for by mount(8) for minutes. */
+const NFS_TIMEOUT_MS = 60_000;
 
 /** mount(8) and umount(8): Node has no system call for them. */
 export class SystemMounter implements Mounter {
@@ -13,6 +16,26 @@ export class SystemMounter implements Mounter {
     await run('mount', ['-t', 'tmpfs', '-o', flags.join(','), 'tmpfs', path], {
       timeout: COMMAND_TIMEOUT_MS,
     });
+  }
+
+  async mountNfs(
+    path: string,
+    { server, path: exported, options }: { server: string; path: string; options: readonly string[] },
+  ): Promise<void> {
+    const found = await Promise.all(
+      NFS_HELPERS.map((helper) =>
+        access(helper, constants.X_OK).then(
+          () => true,
+          () => false,
+        ),
+      ),
+    );
+    if (!found.includes(true)) {
+      throw new Error('NFS needs the program mount.nfs on this node (Debian: apt install nfs-common)');
+    }
+    const host = server.includes(':') ? `[${server}]` : server;
+    const flags = options.length > 0 ? ['-o', options.join(',')] : [];
+    await run('mount', ['-t', 'nfs', ...flags, `${host}:${exported}`, path], { timeout: NFS_TIMEOUT_MS });
   }
 
   async unmount(path: string): Promise<void> {

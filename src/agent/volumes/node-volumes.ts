@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { chmod, chown, mkdir, readdir, realpath, rm, stat } from 'node:fs/promises';
 import { isAbsolute, join, relative } from 'node:path';
 import { parseQuantity, wholeUnits } from '../../api/quantity.ts';
-import type { Container, Pod, Volume, VolumeMount } from '../../api/types/core-v1.ts';
+import type { Container, PersistentVolume, Pod, Volume, VolumeMount } from '../../api/types/core-v1.ts';
 import type { Clock } from '../../lib/clock.ts';
 import type { Random } from '../../lib/random.ts';
 import { ContainerConfigError } from '../containers/config-error.ts';
@@ -12,6 +12,7 @@ import type { ContainerMount } from '../runtime.ts';
 import { type Payload, writeAtomically } from './atomic-writer.ts';
 import { type ContentContext, hasContent, volumeContent } from './content.ts';
 import { prepareHostPath } from './host-path.ts';
+import { boundVolume, claimOf, prepareDirectory, type Source, sourceOf } from './persistent.ts';
 import { type Mounter, type PodVolumes, VolumeError } from './port.ts';
 
 const PROPAGATION = { None: 'rprivate', HostToContainer: 'rslave', Bidirectional: 'rshared' } as const;
@@ -28,6 +29,7 @@ export class NodeVolumes implements PodVolumes {
   private readonly random: Random;
   private readonly mounter: Mounter;
   private readonly content: (pod: Pod) => ContentContext;
+  private readonly persistent: () => readonly PersistentVolume[];
   /** `uid/volume` -> what was written last, to leave alone what has not changed. */
   private readonly written = new Map<string, string>();
 
@@ -39,6 +41,8 @@ export class NodeVolumes implements PodVolumes {
     random: Random;
     mounter: Mounter;
     content: (pod: Pod) => ContentContext;
+    /** The volumes of this node's claims, as the server tells them. */
+    persistent: () => readonly PersistentVolume[];
   }) {
     this.podsDirectory = options.podsDirectory;
     this.volatileDirectory = options.volatileDirectory;
@@ -46,6 +50,7 @@ export class NodeVolumes implements PodVolumes {
     this.random = options.random;
     this.mounter = options.mounter;
     this.content = options.content;
+    this.persistent = options.persistent;
   }
 
   async prepare(pod: Pod): Promise<void> {
@@ -54,6 +59,7 @@ export class NodeVolumes implements PodVolumes {
       if (hasContent(volume)) await this.prepareContent(pod, volume);
       else if (volume.emptyDir) await this.prepareEmptyDir(uid, volume, pod.spec?.securityContext?.fsGroup);
       else if (volume.hostPath) await prepareHostPath(volume.name, volume.hostPath);
+      else if (claimOf(pod, volume) !== undefined || volume.nfs) await this.preparePersistent(pod, volume);
       else throw new VolumeError(volume.name, `volume type ${typeOf(volume)} is not supported on this node`);
     }
   }
@@ -68,13 +74,17 @@ export class NodeVolumes implements PodVolumes {
           `recursiveReadOnly of volume "${mount.name}" is not supported on this node`,
         );
       }
-      const root = this.pathOf(identity(pod).uid, volume);
+      const root = this.rootOf(pod, volume);
       const subPath = subPathOf(mount, env);
       mounts.push({
         hostPath: subPath ? await this.resolveSubPath(volume, root, subPath) : root,
         containerPath: isAbsolute(mount.mountPath) ? mount.mountPath : `/${mount.mountPath}`,
         // What the agent writes is never the container's to change, as in the kubelet.
-        readOnly: mount.readOnly === true || hasContent(volume),
+        readOnly:
+          mount.readOnly === true ||
+          hasContent(volume) ||
+          volume.persistentVolumeClaim?.readOnly === true ||
+          volume.nfs?.readOnly === true,
         propagation: PROPAGATION[mount.mountPropagation ?? 'None'],
       });
     }
@@ -140,6 +150,40 @@ export class NodeVolumes implements PodVolumes {
     }
     if (fsGroup !== undefined) await chown(directory, 0, fsGroup);
     await chmod(directory, fsGroup === undefined ? 0o777 : 0o2777);
+  }
+
+  private async preparePersistent(pod: Pod, volume: Volume): Promise<void> {
+    const source = this.sourceOf(pod, volume);
+    if (source.kind !== 'nfs') {
+      await prepareDirectory(volume.name, source, pod);
+      return;
+    }
+    const directory = this.rootOf(pod, volume);
+    if ((await this.mounter.mountsBelow(directory)).includes(directory)) return;
+    await mkdir(directory, { recursive: true });
+    const { server, path, readOnly } = source.nfs;
+    const options = [...source.options, ...(readOnly ? ['ro'] : [])];
+    await this.mounter.mountNfs(directory, { server, path, options }).catch((error: Error) => {
+      throw new VolumeError(volume.name, error.message);
+    });
+  }
+
+  private sourceOf(pod: Pod, volume: Volume): Source {
+    if (volume.nfs) return { kind: 'nfs', nfs: volume.nfs, options: [] };
+    const { namespace } = identity(pod);
+    const claim = claimOf(pod, volume) ?? '';
+    const bound = boundVolume(this.persistent(), namespace, claim);
+    if (!bound)
+      throw new VolumeError(volume.name, `error processing PVC ${namespace}/${claim}: PVC is not bound`);
+    return sourceOf(volume.name, bound);
+  }
+
+  private rootOf(pod: Pod, volume: Volume): string {
+    const { uid } = identity(pod);
+    if (claimOf(pod, volume) === undefined && !volume.nfs) return this.pathOf(uid, volume);
+    const source = this.sourceOf(pod, volume);
+    if (source.kind !== 'nfs') return source.path;
+    return join(this.podsDirectory, uid, 'volumes', 'kubernetes.io~nfs', volume.name);
   }
 
   private pathOf(uid: string, volume: Volume): string {

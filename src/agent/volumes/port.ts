@@ -25,6 +25,11 @@ export class VolumeError extends Error {
 /** Mounts of the host. */
 export interface Mounter {
   mountTmpfs(path: string, options: { sizeBytes?: number; mode: string }): Promise<void>;
+  /** Throws, saying so, where the host has no mount.nfs. */
+  mountNfs(
+    path: string,
+    options: { server: string; path: string; options: readonly string[] },
+  ): Promise<void>;
   unmount(path: string): Promise<void>;
   /** Mount points at or below a path, deepest last. */
   mountsBelow(path: string): Promise<string[]>;

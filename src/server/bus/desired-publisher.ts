@@ -108,7 +108,8 @@ export class DesiredPublisher implements Service {
 
   async start(): Promise<void> {
     const nodes = this.informers.of(NODES);
-    await Promise.all([this.pods.synced, this.configMaps.synced, this.secrets.synced, nodes.synced]);
+    const { pods, configMaps, secrets, volumes } = this;
+    await Promise.all([pods.synced, configMaps.synced, secrets.synced, volumes.synced, nodes.synced]);
     this.pods.addIndex(BY_NODE, (pod) => pod.spec?.nodeName);
     this.pods.addIndex(BY_CONFIG, (pod) => (pod.spec?.nodeName ? referencedConfigs(pod) : undefined));
     const ofPod = (pod: Pod): void => this.touch(pod.spec?.nodeName);
@@ -244,12 +245,7 @@ export class DesiredPublisher implements Service {
     told.pods.set(uid, pod);
   }
 
-  private async sayConfig(
-    node: string,
-    told: Told,
-    key: ConfigKey,
-    object: DesiredObject,
-  ): Promise<void> {
+  private async sayConfig(node: string, told: Told, key: ConfigKey, object: DesiredObject): Promise<void> {
     const { kind, namespace, name } = splitConfigKey(key);
     const payload = encodeMessage('DesiredConfig', { v: 1, object: desiredConfig(object) });
     if (payload === undefined) {

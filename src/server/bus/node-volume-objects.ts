@@ -1,5 +1,6 @@
 import { PERSISTENT_VOLUME_CLAIMS, PERSISTENT_VOLUMES, PODS } from '../../api/kinds.ts';
 import { removalNode } from '../../api/local-path.ts';
+import { claimsUsed } from '../../api/pod-references.ts';
 import type { PersistentVolume, PersistentVolumeClaim, Pod } from '../../api/types/core-v1.ts';
 import type { Informer, InformerSet } from '../../client/informer.ts';
 import { type ConfigKey, configKey } from './referenced-configs.ts';
@@ -25,7 +26,7 @@ export class NodeVolumeObjects {
 
   /** Calls `touch` with every node for which something changed; returns what detaches it. */
   start(touch: (node: string | undefined) => void): (() => void)[] {
-    this.pods.addIndex(BY_CLAIM, (pod) => (pod.spec?.nodeName ? claimsOf(pod) : undefined));
+    this.pods.addIndex(BY_CLAIM, (pod) => (pod.spec?.nodeName ? claimsUsed(pod) : undefined));
     this.volumes.addIndex(BY_REMOVAL, removalNode);
     const ofClaim = (key: string): void => {
       for (const pod of this.pods.byIndex(BY_CLAIM, key)) touch(pod.spec?.nodeName);
@@ -57,7 +58,7 @@ export class NodeVolumeObjects {
       found.set(configKey('persistentvolumes', namespace, volume.metadata.name ?? ''), volume);
     };
     for (const pod of pods) {
-      for (const key of claimsOf(pod)) {
+      for (const key of claimsUsed(pod)) {
         const claim = this.claims.byKey(key);
         if (claim?.status?.phase !== 'Bound') continue;
         const volume = this.volumes.get(undefined, claim.spec?.volumeName ?? '');
@@ -67,11 +68,4 @@ export class NodeVolumeObjects {
     for (const volume of this.volumes.byIndex(BY_REMOVAL, node)) add(volume);
     return [...found];
   }
-}
-
-function claimsOf({ metadata, spec }: Pod): string[] {
-  return (spec?.volumes ?? []).flatMap(({ name, persistentVolumeClaim, ephemeral }) => {
-    if (persistentVolumeClaim) return [`${metadata.namespace}/${persistentVolumeClaim.claimName}`];
-    return ephemeral ? [`${metadata.namespace}/${metadata.name}-${name}`] : [];
-  });
 }

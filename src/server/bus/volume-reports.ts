@@ -57,7 +57,10 @@ export class VolumeReports {
       })
       .catch((error: unknown) => {
         if (isConflict(error) || isNotFound(error)) return;
-        this.logger.warn({ node, volume: report.name, err: error }, 'the removal of a volume was not written');
+        this.logger.warn(
+          { node, volume: report.name, err: error },
+          'the removal of a volume was not written',
+        );
       });
   }
 }

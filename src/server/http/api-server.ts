@@ -295,8 +295,9 @@ export class ApiServer implements Service {
       told.info = info;
       const asking = this.identify(request, method, url.path);
       told.user = asking?.user;
-      const user = asking && this.authorized(request, asking.user, asking.open, info, url.query);
+      const user = asking && this.access.effectiveUser(request, asking.user);
       told.effective = user;
+      if (user && !asking?.open) this.access.authorize(user, info, url.query);
       leave = this.fairness.enter(user?.name ?? request.socket.remoteAddress ?? '');
       response.once('close', leave);
       const demandCreate = user && this.access.creation(user, info, url.query);
@@ -331,18 +332,6 @@ export class ApiServer implements Service {
     }
     if (open) return undefined;
     throw unauthorized();
-  }
-
-  private authorized(
-    request: IncomingMessage,
-    user: UserInfo,
-    open: boolean,
-    info: RequestInfo,
-    query: URLSearchParams,
-  ): UserInfo {
-    const effective = this.access.effectiveUser(request, user);
-    if (!open) this.access.authorize(effective, info, query);
-    return effective;
   }
 
   private async handleResource(

@@ -195,7 +195,7 @@ function checkType(type: ObjectType, config: JsonObject): void {
   const { apiVersion = '', kind = '' } = config;
   if (apiVersion !== type.apiVersion || kind !== type.kind) {
     throw badRequest(
-      `invalid object type: ${groupVersionKind(String(apiVersion ?? ''), String(kind ?? ''))}`,
+      `invalid object type: ${groupVersionKind(stringAt(config, 'apiVersion'), stringAt(config, 'kind'))}`,
     );
   }
   const { managedFields } = objectAt(config, 'metadata');

@@ -25,6 +25,9 @@ class FakeMounter implements Mounter {
   async mountTmpfs(path: string, options: { sizeBytes?: number; mode: string }): Promise<void> {
     this.mounted.set(path, options);
   }
+  async mountNfs(): Promise<void> {
+    throw new Error('NFS needs the program mount.nfs on this node (Debian: apt install nfs-common)');
+  }
   async unmount(path: string): Promise<void> {
     if (!this.mounted.delete(path)) throw new Error(`${path} is not mounted`);
   }
@@ -53,6 +56,7 @@ beforeEach(() => {
     clock,
     random: new SeededRandom(1),
     mounter,
+    persistent: () => desired.volumes(),
     content: () => ({
       config: desired,
       fields: { hostIPs: ['192.168.1.10'], podIPs: ['10.42.0.2'], allocatable: {} },

@@ -10,10 +10,18 @@ import {
   LEASES,
   NAMESPACES,
   NODES,
+  PERSISTENT_VOLUME_CLAIMS,
+  PERSISTENT_VOLUMES,
   PODS,
   SECRETS,
   SERVICES,
 } from '../../../src/api/kinds.ts';
+import {
+  DIRECTORY_REMOVED,
+  LOCAL_PATH_PROVISIONER,
+  PROVISIONED_BY,
+  VOLUME_NODE,
+} from '../../../src/api/local-path.ts';
 import type { Event, Pod } from '../../../src/api/types/core-v1.ts';
 import { EventWriter } from '../../../src/client/events.ts';
 import { InformerSet } from '../../../src/client/informer.ts';
@@ -24,6 +32,7 @@ import { BoardState } from '../../../src/server/bus/board-state.ts';
 import { DesiredPublisher } from '../../../src/server/bus/desired-publisher.ts';
 import { Ingest } from '../../../src/server/bus/ingest.ts';
 import { ServicesPublisher } from '../../../src/server/bus/services-publisher.ts';
+import { VolumeReports } from '../../../src/server/bus/volume-reports.ts';
 import { EmbeddedBroker } from '../../../src/wire/embedded-broker.ts';
 import { LocalBus } from '../../../src/wire/local-bus.ts';
 import type { StreamRequest } from '../../../src/wire/messages.ts';
@@ -55,7 +64,13 @@ class Server {
     this.informers = new InformerSet({ client, logger });
     this.events = new EventWriter({ client, clock, logger });
     const common = { bus: this.bus, informers: this.informers, clock, logger };
-    this.ingest = new Ingest({ ...common, client, events: this.events, boards: this.boards });
+    this.ingest = new Ingest({
+      ...common,
+      client,
+      events: this.events,
+      boards: this.boards,
+      volumes: new VolumeReports({ ...common, client, events: this.events }),
+    });
     this.desired = new DesiredPublisher(common);
     const cluster = {
       serviceCidr: '10.43.0.0/16',
@@ -123,6 +138,7 @@ class Agent {
   readonly streams: StreamRequest[] = [];
   readonly conditions: Record<string, string> = {};
   readonly heartbeat: HeartbeatSender;
+  readonly bus: MqttClientBus;
   cut: () => void = () => {};
 
   constructor(server: () => Server, name: string, journal = new MemoryJournal()) {
@@ -142,6 +158,7 @@ class Agent {
         return near;
       },
     });
+    this.bus = bus;
     this.desired = new DesiredStore({ node: name, journal, logger });
     this.desired.load();
     const isDesired = (uid: string): boolean => this.desired.pod(uid) !== undefined;
@@ -412,6 +429,56 @@ describe('server and agent over the bus', () => {
     pi.cut();
     await client.delete(SERVICES, 'd', 'web');
     await until(() => pi.desired.services().length === 0);
+  });
+
+  it('tells a board the volumes of its pods, and which directories have to go until it says that they are gone', async () => {
+    const pi = await agent('pi');
+    const other = await agent('other');
+    const claim = await client.create(PERSISTENT_VOLUME_CLAIMS, 'd', {
+      metadata: { name: 'data' },
+      spec: { volumeName: 'v' },
+      status: { phase: 'Bound' },
+    });
+    const { uid = '' } = await client
+      .create(PERSISTENT_VOLUMES, undefined, {
+        metadata: {
+          name: 'v',
+          annotations: { [PROVISIONED_BY]: LOCAL_PATH_PROVISIONER, [VOLUME_NODE]: 'pi' },
+        },
+        spec: {
+          claimRef: { namespace: 'd', name: 'data', uid: claim.metadata.uid ?? '' },
+          hostPath: { path: '/storage/v_d_data' },
+          persistentVolumeReclaimPolicy: 'Delete',
+        },
+        status: { phase: 'Bound' },
+      })
+      .then(({ metadata }) => metadata);
+    const names = (of: Agent): (string | undefined)[] =>
+      of.desired.volumes().map(({ metadata }) => metadata.name);
+    const pod = await bind('db', 'pi', {
+      volumes: [{ name: 'data', persistentVolumeClaim: { claimName: 'data' } }],
+    });
+    await until(() => pi.desired.pod(uidOf(pod)));
+    expect([names(pi), names(other)]).toEqual([['v'], []]);
+    await client.delete(PODS, 'd', 'db', { gracePeriodSeconds: 0 });
+    await until(() => names(pi).length === 0);
+    const volume = client.peek(PERSISTENT_VOLUMES, undefined, 'v');
+    if (!volume) throw new Error('no volume');
+    await client.updateStatus(PERSISTENT_VOLUMES, { ...volume, status: { phase: 'Released' } });
+    await until(() => names(pi).length === 1);
+    const says = (of: Agent, node: string, report: object) =>
+      of.bus.publish(topics.volumes(node), JSON.stringify({ v: 1, name: 'v', ...report }), { qos: 1 });
+    const removed = () =>
+      client.peek(PERSISTENT_VOLUMES, undefined, 'v')?.metadata.annotations?.[DIRECTORY_REMOVED];
+    await says(other, 'other', { uid });
+    await says(pi, 'pi', { uid: 'of another volume' });
+    await says(pi, 'pi', { uid, error: 'still mounted' });
+    await until(() =>
+      client.everything().some((object) => (object as Event).reason === 'VolumeFailedDelete'),
+    );
+    expect(removed()).toBeUndefined();
+    await says(pi, 'pi', { uid });
+    await until(() => removed() !== undefined && names(pi).length === 0);
   });
 
   it('records events with the node they come from', async () => {

@@ -131,6 +131,12 @@ describe.each(APIS)('on the %s API', (api) => {
     it('makes a claim for each pod and keeps it', async () => {
       await create({
         replicas: 2,
+        template: {
+          ...template('db:1'),
+          spec: {
+            containers: [{ name: 'db', image: 'db:1', volumeMounts: [{ name: 'data', mountPath: '/data' }] }],
+          },
+        },
         volumeClaimTemplates: [
           {
             apiVersion: 'v1',

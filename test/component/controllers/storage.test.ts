@@ -1,5 +1,11 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { PERSISTENT_VOLUME_CLAIMS, PERSISTENT_VOLUMES, PODS, STORAGE_CLASSES } from '../../../src/api/kinds.ts';
+import {
+  NODES,
+  PERSISTENT_VOLUME_CLAIMS,
+  PERSISTENT_VOLUMES,
+  PODS,
+  STORAGE_CLASSES,
+} from '../../../src/api/kinds.ts';
 import { DIRECTORY_REMOVED, LOCAL_PATH_PROVISIONER } from '../../../src/api/local-path.ts';
 import type { PersistentVolume, PersistentVolumeClaim } from '../../../src/api/types/core-v1.ts';
 import { STORAGE_CONTROLLERS } from '../../../src/server/controllers/storage/index.ts';
@@ -65,10 +71,9 @@ describe.each(APIS)('storage on the %s API', (api) => {
   const volumeOf = (name: string) => plane.client.peek(PERSISTENT_VOLUMES, undefined, name);
   const phases = () =>
     Object.fromEntries(
-      [...plane.client.all(PERSISTENT_VOLUMES), ...plane.client.all(PERSISTENT_VOLUME_CLAIMS)].map((object) => [
-        object.metadata.name,
-        object.status?.phase,
-      ]),
+      [...plane.client.all(PERSISTENT_VOLUMES), ...plane.client.all(PERSISTENT_VOLUME_CLAIMS)].map(
+        (object) => [object.metadata.name, object.status?.phase],
+      ),
     );
   const select = async (name: string, node: string) => {
     await plane.client.patch(PERSISTENT_VOLUME_CLAIMS, 'default', name, {
@@ -108,7 +113,10 @@ describe.each(APIS)('storage on the %s API', (api) => {
       spec: { volumeName: 'right' },
       status: { capacity: { storage: '2Gi' }, accessModes: ['ReadWriteOnce'] },
     });
-    expect(volumeOf('right')?.spec?.claimRef).toMatchObject({ name: 'data', uid: claimOf('data')?.metadata.uid });
+    expect(volumeOf('right')?.spec?.claimRef).toMatchObject({
+      name: 'data',
+      uid: claimOf('data')?.metadata.uid,
+    });
   });
 
   it('chooses by selector, and never gives one volume to two claims', async () => {
@@ -280,6 +288,49 @@ describe.each(APIS)('storage on the %s API', (api) => {
     await plane.settle();
     expect(volumeOf(name)?.spec?.capacity).toEqual({ storage: '3Gi' });
     expect(claimOf('data')?.status?.capacity).toEqual({ storage: '3Gi' });
+  });
+
+  // The fake admits everything.
+  if (api === 'registry') {
+    it('refuses to grow what is not bound, or whose class does not allow it', async () => {
+      const grow = (name: string) =>
+        plane.client.patch(PERSISTENT_VOLUME_CLAIMS, 'default', name, {
+          type: 'merge',
+          body: { spec: { resources: { requests: { storage: '3Gi' } } } },
+        });
+      await served({ allowVolumeExpansion: false });
+      await expect(grow('data')).rejects.toThrow(
+        'persistentvolumeclaims "data" is forbidden: only dynamically provisioned pvc can be resized and the storageclass that provisions the pvc must support resize',
+      );
+      await claim('pending', '1Gi', { storageClassName: 'local-path' });
+      await expect(grow('pending')).rejects.toThrow('spec is immutable after creation');
+    });
+  }
+
+  it('gives a claim without a class the default one as soon as there is one', async () => {
+    await plane.client.create(PERSISTENT_VOLUME_CLAIMS, 'default', {
+      metadata: { name: 'early' },
+      spec: { accessModes: ['ReadWriteOnce'], resources: { requests: { storage: '1Gi' } } },
+    });
+    await claim('none', '1Gi');
+    await storageClass({
+      metadata: {
+        name: 'local-path',
+        annotations: { 'storageclass.kubernetes.io/is-default-class': 'true' },
+      },
+    });
+    expect(claimOf('early')?.spec?.storageClassName).toBe('local-path');
+    expect(claimOf('none')?.spec?.storageClassName).toBe('');
+  });
+
+  it('does not wait for a node that was taken out of the cluster', async () => {
+    await served();
+    await plane.client.delete(PERSISTENT_VOLUME_CLAIMS, 'default', 'data');
+    await plane.settle();
+    expect(plane.client.all(PERSISTENT_VOLUMES)).toHaveLength(1);
+    await plane.client.delete(NODES, undefined, 'board');
+    await plane.settle();
+    expect(plane.client.all(PERSISTENT_VOLUMES)).toHaveLength(0);
   });
 
   it('makes the claims of ephemeral volumes', async () => {

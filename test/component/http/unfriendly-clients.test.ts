@@ -98,7 +98,7 @@ test('two thousand watches, some of whom never read: every reader gets every cha
 }, async () => {
   const READERS = 1800;
   const SLEEPERS = 200;
-  const CHANGES = 120;
+  const CHANGES = 60;
   api = await ApiFixture.start();
   const client = api.client();
   await client.post(PATH, { metadata: { name: 'watched' }, data: { n: '-' } });

@@ -50,8 +50,8 @@ export class ReplayServer {
   }
 
   /** The outcome of work that may have to wait for the virtual clock. */
-  drive<T>(work: Promise<T>): Promise<T> {
-    return drive(this.clock, work);
+  drive<T>(work: Promise<T>, stepMs = 10): Promise<T> {
+    return drive(this.clock, work, stepMs);
   }
 
   async stop(): Promise<void> {

@@ -1,5 +1,6 @@
 import { PERSISTENT_VOLUME_CLAIMS, PERSISTENT_VOLUMES, PODS, STORAGE_CLASSES } from '../../../api/kinds.ts';
 import { splitKey } from '../../../api/object.ts';
+import { claimsUsed } from '../../../api/pod-references.ts';
 import type { PersistentVolume, PersistentVolumeClaim } from '../../../api/types/core-v1.ts';
 import { Controller, watch } from '../../../client/reconcile.ts';
 import { timestamp } from '../../../lib/clock.ts';
@@ -7,8 +8,9 @@ import { sameJson } from '../../../lib/equal.ts';
 import type { ControllerContext } from '../context.ts';
 import { boundClaim, boundStatus, type ClaimDecision, claimedVolume, decideClaim } from './decide-claim.ts';
 import { decideVolume, unboundVolume } from './decide-volume.ts';
+import { defaultClass } from './default-class.ts';
 import { BETA_STORAGE_PROVISIONER, classOf, STORAGE_PROVISIONER } from './names.ts';
-import { CLAIM_USERS, claimsUsed, indexUsers } from './users.ts';
+import { CLAIM_USERS, indexUsers } from './users.ts';
 
 const NAME = 'persistentvolume-controller';
 /** A claim that waits for somebody is looked at (and its event repeated) this often, as by Kubernetes' resync. */
@@ -78,6 +80,9 @@ export function claimBinder(context: ControllerContext): Controller {
     return LOOK_AGAIN_MS;
   };
 
+  const withoutClass = (claim: PersistentVolumeClaim): boolean =>
+    claim.spec?.storageClassName === undefined && classOf(claim) === '' && !claim.spec?.volumeName;
+
   return new Controller({
     name: 'persistentvolume-binder',
     clock,
@@ -89,7 +94,9 @@ export function claimBinder(context: ControllerContext): Controller {
         if (owner) return `${owner.namespace}/${owner.name}`;
         return claims.byIndex(WAITING, `class:${classOf(volume)}`).map(keyOfClaim);
       }),
-      watch(classes, ({ metadata }) => claims.byIndex(WAITING, `class:${metadata.name}`).map(keyOfClaim)),
+      watch(classes, ({ metadata }) =>
+        [`class:${metadata.name}`, 'class:'].flatMap((key) => claims.byIndex(WAITING, key)).map(keyOfClaim),
+      ),
       watch(pods, (pod, { old, deleted }) =>
         // Only who comes or goes changes what a waiting claim says.
         old && !deleted
@@ -101,6 +108,15 @@ export function claimBinder(context: ControllerContext): Controller {
       const { namespace, name } = splitKey(key);
       const claim = claims.get(namespace, name);
       if (!claim) return undefined;
+      const fallback = withoutClass(claim) ? defaultClass(classes.list()) : undefined;
+      if (fallback !== undefined && claim.metadata.deletionTimestamp === undefined) {
+        // A claim older than the default class gets it too. Its own change brings it back here.
+        await client.update(PERSISTENT_VOLUME_CLAIMS, {
+          ...claim,
+          spec: { ...claim.spec, storageClassName: fallback },
+        });
+        return undefined;
+      }
       const decision = decideClaim(claim, {
         named: claim.spec?.volumeName ? volumes.get(undefined, claim.spec.volumeName) : undefined,
         volumes: volumes.byIndex(OF_CLASS, classOf(claim)),

@@ -1,11 +1,12 @@
 import { PERSISTENT_VOLUME_CLAIMS, PERSISTENT_VOLUMES, PODS } from '../../../api/kinds.ts';
 import { type KubeObject, splitKey } from '../../../api/object.ts';
+import { claimsUsed } from '../../../api/pod-references.ts';
 import type { ResourceType } from '../../../api/resource.ts';
 import type { Client } from '../../../client/port.ts';
 import { Controller, watch } from '../../../client/reconcile.ts';
 import type { ControllerContext } from '../context.ts';
 import { CLAIM_FINALIZER, VOLUME_FINALIZER } from './names.ts';
-import { CLAIM_USERS, claimsUsed, indexUsers } from './users.ts';
+import { CLAIM_USERS, indexUsers } from './users.ts';
 
 /** Lets a deleted claim go when no scheduled pod uses it (whether the pod has ended or not). */
 export function claimProtection(context: ControllerContext): Controller {

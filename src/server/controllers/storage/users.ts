@@ -1,3 +1,4 @@
+import { claimsUsed } from '../../../api/pod-references.ts';
 import type { Pod } from '../../../api/types/core-v1.ts';
 import type { Informer } from '../../../client/informer.ts';
 
@@ -5,11 +6,3 @@ import type { Informer } from '../../../client/informer.ts';
 export const CLAIM_USERS = 'storage/claim';
 
 export const indexUsers = (pods: Informer<Pod>): Informer<Pod> => pods.addIndex(CLAIM_USERS, claimsUsed);
-
-/** `namespace/name` of every claim of the pod, those of its ephemeral volumes included. */
-export function claimsUsed({ metadata, spec }: Pod): string[] {
-  return (spec?.volumes ?? []).flatMap(({ name, persistentVolumeClaim, ephemeral }) => {
-    if (persistentVolumeClaim) return [`${metadata.namespace}/${persistentVolumeClaim.claimName}`];
-    return ephemeral ? [`${metadata.namespace}/${metadata.name}-${name}`] : [];
-  });
-}

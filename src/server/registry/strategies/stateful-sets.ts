@@ -128,7 +128,7 @@ function validateStatefulSet(object: JsonObject): FieldError[] {
     ...nonNegative(spec, 'replicas', 'minReadySeconds'),
     ...checkNonNegative('spec.ordinals.start', objectAt(spec, 'ordinals').start),
     ...validateWorkloadSelector(spec, 'statefulset'),
-    ...validateWorkloadTemplate(spec, { kind: 'StatefulSet' }),
+    ...validateWorkloadTemplate(withClaims(spec), { kind: 'StatefulSet' }),
     ...nonNegative(spec, 'revisionHistoryLimit'),
   );
   return errors;
@@ -163,4 +163,19 @@ function validateUpdateStrategy(strategy: JsonObject): FieldError[] {
     default:
       return [invalidValue(path, strategy, "must be 'RollingUpdate' or 'OnDelete'")];
   }
+}
+
+/** Its pods get a volume for each claim template, in place of one of that name: containers may mount it. */
+function withClaims(spec: JsonObject): JsonObject {
+  const claims = listAt(spec, 'volumeClaimTemplates').map((claim) =>
+    stringAt(objectAt(claim, 'metadata'), 'name'),
+  );
+  if (claims.length === 0) return spec;
+  const template = objectAt(spec, 'template');
+  const podSpec = objectAt(template, 'spec');
+  const volumes = [
+    ...listAt(podSpec, 'volumes').filter(({ name }) => !claims.includes(String(name))),
+    ...claims.map((name) => ({ name, persistentVolumeClaim: { claimName: name } })),
+  ];
+  return { ...spec, template: { ...template, spec: { ...podSpec, volumes } } };
 }

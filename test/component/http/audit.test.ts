@@ -1,0 +1,155 @@
+import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import { SystemClock } from '../../../src/lib/clock.ts';
+import { silentLogger } from '../../../src/lib/logger.ts';
+import { AuditLog, type AuditLogOptions } from '../../../src/server/http/audit-log.ts';
+import { ApiFixture } from '../../support/api-fixture.ts';
+import { waitFor } from '../../support/wait.ts';
+
+let folder: string;
+let path: string;
+let api: ApiFixture;
+let audit: AuditLog;
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), 'copepod-audit-'));
+  path = join(folder, 'logs', 'audit.log');
+});
+afterEach(async () => {
+  await api.stop();
+  rmSync(folder, { recursive: true, force: true });
+});
+
+async function start(options: Partial<AuditLogOptions> = {}): Promise<void> {
+  audit = new AuditLog({
+    path,
+    maxSize: 10,
+    maxAge: 0,
+    maxBackups: 2,
+    clock: new SystemClock(),
+    logger: silentLogger,
+    ...options,
+  });
+  await audit.start();
+  api = await ApiFixture.start({ server: { audit } });
+}
+
+// biome-ignore lint/suspicious/noExplicitAny: events of every form.
+const events = (): any[] =>
+  readFileSync(path, 'utf8')
+    .split('\n')
+    .filter((line) => line !== '')
+    .map((line) => JSON.parse(line));
+
+const SECRETS = '/api/v1/namespaces/default/secrets';
+
+test('who did what is told, without bodies', async () => {
+  await start();
+  const client = api.client();
+  await client.post(SECRETS, { metadata: { name: 's' }, stringData: { password: 'correct horse' } });
+  await client.get(`${SECRETS}/s`, { headers: { 'user-agent': 'tester/1', 'audit-id': 'mine' } });
+  await client.get(`${SECRETS}/none`);
+  await client.get('/api/v1/pods', { headers: { 'impersonate-user': 'nobody' } });
+  await api.client({}).get('/api/v1/pods');
+  await client.get('/livez');
+  await client.get('/apis/apps/v1');
+  await audit.stop();
+  expect(statSync(path).mode & 0o777).toBe(0o600);
+  expect(readFileSync(path, 'utf8')).not.toContain('correct horse');
+  const all = events();
+  expect(
+    all.map(({ verb, objectRef, responseStatus }) => [verb, objectRef?.resource, responseStatus.code]),
+  ).toEqual([
+    ['create', 'secrets', 201],
+    ['get', 'secrets', 200],
+    ['get', 'secrets', 404],
+    ['list', 'pods', 403],
+    ['list', 'pods', 401],
+  ]);
+  expect(all[1]).toMatchObject({
+    kind: 'Event',
+    apiVersion: 'audit.k8s.io/v1',
+    level: 'Metadata',
+    stage: 'ResponseComplete',
+    auditID: 'mine',
+    requestURI: `${SECRETS}/s`,
+    user: { username: 'system:admin', groups: expect.arrayContaining(['system:masters']) },
+    sourceIPs: [expect.stringMatching(/^[\d.]+$/)],
+    userAgent: 'tester/1',
+    objectRef: { resource: 'secrets', namespace: 'default', name: 's', apiVersion: 'v1' },
+    annotations: { 'authorization.k8s.io/decision': 'allow' },
+  });
+  expect(all[1].requestReceivedTimestamp).toMatch(/^\d{4}-.*\.\d{6}Z$/);
+  expect(all[2].responseStatus).toMatchObject({ status: 'Failure', reason: 'NotFound' });
+  expect(all[3]).toMatchObject({
+    impersonatedUser: { username: 'nobody' },
+    annotations: { 'authorization.k8s.io/decision': 'forbid' },
+  });
+  expect(all[4].user).toEqual({});
+});
+
+test('a watch is told of when it begins and when it ends', async () => {
+  await start();
+  await api.client().get(`${SECRETS}?watch=true&timeoutSeconds=1`);
+  await waitFor('both events', async () => events().length === 2);
+  expect(events().map(({ verb, stage }) => [verb, stage])).toEqual([
+    ['watch', 'ResponseStarted'],
+    ['watch', 'ResponseComplete'],
+  ]);
+  expect(events()[0].auditID).toBe(events()[1].auditID);
+});
+
+test('a full file is put aside, and only some of these are kept', async () => {
+  await start({ maxSize: 0.002 });
+  const client = api.client();
+  for (let round = 0; round < 5; round += 1) {
+    for (let index = 0; index < 6; index += 1) await client.get(`${SECRETS}/x`);
+    const before = audit.counts.written;
+    await waitFor('the events to be written', async () => audit.counts.written > before, { timeoutMs: 5000 });
+  }
+  await audit.stop();
+  const files = readdirSync(join(folder, 'logs')).sort();
+  expect(files).toHaveLength(3);
+  expect(files[0]).toMatch(/^audit-\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d\.\d{3}\.log$/);
+  expect(audit.counts).toEqual({ written: 30, lost: 0 });
+});
+
+test('metrics have the names and labels that dashboards ask for', async () => {
+  await start();
+  const client = api.client();
+  await client.post(SECRETS, { metadata: { name: 's' } });
+  await client.get('/api/v1/pods');
+  await client.ask('PATCH', `${SECRETS}/s?fieldManager=m`, {
+    headers: { 'content-type': 'application/apply-patch+yaml' },
+    body: { apiVersion: 'v1', kind: 'Secret', metadata: { name: 's' } },
+  });
+  await client.get('/api/v1/namespaces/x/unheard-of');
+  const { text } = await client.get('/metrics');
+  const labels = (verb: string, resource: string, scope: string): string =>
+    `component="apiserver",group="",resource="${resource}",scope="${scope}",subresource="",verb="${verb}",version="v1"`;
+  expect(text).toContain(
+    `apiserver_request_total{code="201",dry_run="",${labels('POST', 'secrets', 'namespace')}} 1\n`,
+  );
+  expect(text).toContain(
+    `apiserver_request_total{code="200",dry_run="",${labels('LIST', 'pods', 'cluster')}} 1\n`,
+  );
+  expect(text).toContain(`${labels('APPLY', 'secrets', 'resource')}} 1\n`);
+  expect(text).toContain(
+    `apiserver_request_duration_seconds_bucket{dry_run="",${labels('LIST', 'pods', 'cluster')},le="+Inf"} 1\n`,
+  );
+  expect(text).toMatch(/^apiserver_current_inflight_requests\{request_kind="readOnly"\} 1$/m);
+  expect(text).not.toContain('unheard-of');
+  for (const name of [
+    'process_resident_memory_bytes',
+    'process_cpu_seconds_total',
+    'process_start_time_seconds',
+  ]) {
+    expect(text).toMatch(new RegExp(`^${name} [0-9.e+]+$`, 'm'));
+  }
+  for (const line of text.split('\n')) {
+    expect(line).toMatch(
+      /^$|^# (HELP|TYPE) [a-z_]+ .+$|^[a-z_]+(\{[a-z_]+="[^"]*"(,[a-z_]+="[^"]*")*\})? [0-9.e+-]+$/,
+    );
+  }
+});
