@@ -80,7 +80,7 @@ export class PodStatuses {
   async evict(victim: PodInfo, preemptor: PodInfo): Promise<void> {
     const { namespace, name = '', uid } = victim.pod.metadata;
     const live = this.pods.byKey(victim.key);
-    if (!live || live.metadata.uid !== uid) return;
+    if (!live || live.metadata.uid !== uid || live.metadata.deletionTimestamp !== undefined) return;
     const condition: PodCondition = {
       type: 'DisruptionTarget',
       status: 'True',

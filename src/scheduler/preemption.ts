@@ -97,9 +97,8 @@ function victimsOn(
   fits: (node: NodeInfo) => boolean,
   protectedOf: Protected,
 ): Candidate | undefined {
-  const lower = [...node.pods.values()].filter(
-    (pod) => pod.priority < info.priority && pod.pod.metadata.deletionTimestamp === undefined,
-  );
+  // Pods that are ending already count too: their room may be promised to a less important pod.
+  const lower = [...node.pods.values()].filter((pod) => pod.priority < info.priority);
   if (lower.length === 0) return undefined;
   for (const pod of lower) node.lift(pod);
   const victims: PodInfo[] = [];

@@ -1,4 +1,5 @@
 import { type Agent, request } from 'node:https';
+import { SystemClock } from '../../../src/lib/clock.ts';
 import type { FuzzRequest } from './mutate.ts';
 
 export interface Reply {
@@ -23,9 +24,9 @@ export function send(
       path,
       headers: { ...headers, ...(body ? { 'content-length': content.length } : {}) },
     });
-    const deadline = AbortSignal.timeout(deadlineMs);
-    deadline.addEventListener('abort', () => finish('late'), { once: true });
+    const timer = new SystemClock().after(deadlineMs, () => finish('late'));
     const finish = (reply: Reply | 'late'): void => {
+      timer.cancel();
       resolve(reply);
       if (reply === 'late') sent.destroy();
     };

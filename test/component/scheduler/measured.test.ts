@@ -176,6 +176,20 @@ describe('boards with equal requests and unequal load', () => {
     expect([...boards.pressed]).toEqual([]);
   });
 
+  it('count pods that do not run yet, however long their images take', async () => {
+    await open('full');
+    plane.kubelet.reachable = () => false;
+    await boards.add('a', 600);
+    // 270 MiB above what stays free, as long as nothing runs: eight times 32 MiB.
+    await pods(12);
+    const unchanged = { memAvailable: 424 * MIB };
+    for (let beat = 0; beat < 60; beat += 1) {
+      boards.set('a', unchanged);
+      await plane.clock.advance(BEAT_MS);
+    }
+    expect(boards.podsOn('a')).toBe(8);
+  });
+
   it('say in the event when the measurement decided', async () => {
     await open('full');
     await boards.add('a', 600);

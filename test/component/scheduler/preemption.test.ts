@@ -85,6 +85,11 @@ describe.each(APIS)('preemption on the %s API', (api) => {
       body: { metadata: { labels: { some: 'change' } } },
     });
     await pod('high', '4', 100);
+    await plane.settle();
+    expect([get('high')?.status?.nominatedNodeName, get('middle')?.status?.nominatedNodeName]).toEqual([
+      'a',
+      undefined,
+    ]);
     plane.kubelet.reachable = () => true;
     plane.kubelet.look();
     await plane.clock.advance(30_000);

@@ -183,6 +183,25 @@ describe.each(APIS)('on the %s API', (api) => {
       expect(nodeOf('web')).toBe('a');
     });
 
+    it('do not get a volume that another was just promised', async () => {
+      await plane.node('a');
+      await create('kubernetes.io/no-provisioner');
+      const claim = claimOf('data');
+      await plane.client.create(PERSISTENT_VOLUME_CLAIMS, 'default', {
+        metadata: { name: 'more' },
+        spec: { ...claim?.spec },
+      });
+      const made = await volume('v');
+      await plane.client.updateStatus(PERSISTENT_VOLUMES, { ...made, status: { phase: 'Available' } });
+      await Promise.all([
+        pod('one', withClaim),
+        pod('two', { volumes: [{ name: 'more', persistentVolumeClaim: { claimName: 'more' } }] }),
+      ]);
+      await plane.settle();
+      expect(reason('two') ?? reason('one')).toContain("didn't find available persistent volumes to bind");
+      expect(plane.events().filter((text) => text.includes('binding rejected'))).toEqual([]);
+    });
+
     it('are asked of their provisioner for the chosen node', async () => {
       await plane.node('a');
       await create('copepod.io/local');

@@ -199,6 +199,15 @@ describe('the best node', () => {
     expect(chosen.filter((name) => name === 'b').length).toBeGreaterThanOrEqual(3);
   });
 
+  it('is the one where room was made for the pod, if it fits there now', () => {
+    const snapshot = cluster([node('a'), node('b', { allocatable: { cpu: '8', memory: '8Gi' } })]);
+    const choose = (one: Pod): string | undefined =>
+      decide(podInfo(one), situation(snapshot), { ...PROFILE, random: () => 0, nominated: 'a' }).node;
+    expect(schedule(pod(), snapshot).node).toBe('b');
+    expect(choose(pod())).toBe('a');
+    expect(choose(pod({ requests: { cpu: '4' } }))).toBe('b');
+  });
+
   it('spreads the pods of one controller', () => {
     const snapshot = cluster(['a', 'b', 'c'].map((name) => node(name)));
     const chosen = [1, 2, 3].map(() => {
