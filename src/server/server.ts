@@ -234,7 +234,12 @@ async function compose(
     bootstrap: parts.bootstrapTokens,
   });
   const aggregation = new RoleAggregation({ store, client: plane.client, clock, logger });
-  const agents = new AgentStreams({ bus, clock, random });
+  const agents = new AgentStreams({
+    bus,
+    clock,
+    random,
+    connected: (node) => plane.boards.liveness.of(node)?.connected ?? false,
+  });
   const streams = new PodStreams({ client: plane.client, agents, clock });
   const upgrades: UpgradeRoute[] = [streams.agentRoute()];
   if (broker) upgrades.push(new MqttUpgrade({ broker }));

@@ -104,7 +104,12 @@ describe('streams between kubectl and agent', () => {
     const bus = only<MessageBus>({
       publish: async (_topic, payload) => agent.handle(JSON.parse(payload) as StreamRequest),
     });
-    agents = new AgentStreams({ bus, clock, random: new SystemRandom() });
+    agents = new AgentStreams({
+      bus,
+      clock,
+      random: new SystemRandom(),
+      connected: (node) => node === 'board',
+    });
     const client = only<Client>({ get: async <T extends KubeObject>() => pod as unknown as T });
     const streams = new PodStreams({ client, agents, clock });
     const route = streams.agentRoute();
@@ -200,6 +205,14 @@ describe('streams between kubectl and agent', () => {
     );
     pod.spec?.containers.pop();
     expect(code).toBe(400);
+  });
+
+  it('says at once that a node is not connected', async () => {
+    const spec = pod.spec as NonNullable<Pod['spec']>;
+    spec.nodeName = 'lost';
+    const answer = await fetch(`${base}/log`);
+    spec.nodeName = 'board';
+    expect(await answer.text()).toBe('error dialing backend: node lost: it is not connected');
   });
 
   it('reads logs with their limits', async () => {

@@ -40,7 +40,7 @@ export class ReplayServer {
         if (!plane) throw new Error('there is no control plane yet');
         return new PodStreams({
           client: plane.client,
-          agents: new AgentStreams({ bus, clock, random }),
+          agents: new AgentStreams({ bus, clock, random, connected: () => false }),
           clock,
         });
       },

@@ -29,14 +29,22 @@ export class AgentStreams {
   private readonly bus: MessageBus;
   private readonly clock: Clock;
   private readonly random: Random;
+  private readonly connected: (node: string) => boolean;
   private readonly waiting = new Map<string, Waiting>();
   private readonly open = new Map<string, number>();
   private readonly sockets = new Set<WebSocket>();
 
-  constructor(options: { bus: MessageBus; clock: Clock; random: Random }) {
+  constructor(options: {
+    bus: MessageBus;
+    clock: Clock;
+    random: Random;
+    /** Does the node's connection to the broker stand? Nobody shall wait for one that cannot answer. */
+    connected: (node: string) => boolean;
+  }) {
     this.bus = options.bus;
     this.clock = options.clock;
     this.random = options.random;
+    this.connected = options.connected;
   }
 
   /** Ends every stream. */
@@ -49,6 +57,7 @@ export class AgentStreams {
    * Kubernetes' `error dialing backend` when it cannot be reached.
    */
   async dial(node: string, request: StreamKind): Promise<ChannelPeer> {
+    if (!this.connected(node)) throw dialError(node, 'it is not connected');
     const count = this.open.get(node) ?? 0;
     if (count >= MAX_STREAMS_PER_NODE) {
       throw new StatusError('TooManyRequests', 429, `node ${node} already serves ${count} streams`);
