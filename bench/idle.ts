@@ -8,9 +8,9 @@ import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { type Board, BoardNetwork } from '../test/support/boards.ts';
 import { Cluster } from '../test/support/cluster.ts';
+import { IDLE_PODS, startIdlePods } from './idle-pods.ts';
 import { processUsage, publish, quantile } from './report.ts';
 
-const PODS = 10;
 const STARTS = 5;
 const { values } = parseArgs({ options: { minutes: { type: 'string' }, json: { type: 'string' } } });
 const minutes = Number(values.minutes ?? 5);
@@ -21,31 +21,7 @@ try {
   const board = await network.board('board');
   const cluster = await Cluster.start({ board });
   try {
-    await cluster.kubectl.apply({
-      apiVersion: 'apps/v1',
-      kind: 'Deployment',
-      metadata: { name: 'idle' },
-      spec: {
-        replicas: PODS,
-        selector: { matchLabels: { app: 'idle' } },
-        template: {
-          metadata: { labels: { app: 'idle' } },
-          spec: {
-            containers: [
-              {
-                name: 'main',
-                image: 'copepod.local/busybox',
-                imagePullPolicy: 'IfNotPresent',
-                command: ['sleep', '1000000'],
-              },
-            ],
-          },
-        },
-      },
-    });
-    await cluster.kubectl.ok(['rollout', 'status', 'deployment/idle', '--timeout=120s'], {
-      timeoutMs: 130_000,
-    });
+    await startIdlePods(cluster);
     // What starting has left behind settles.
     await pause(60_000);
     const before = processUsage(cluster.process.pid);
@@ -55,7 +31,7 @@ try {
     const starts: number[] = [];
     for (let round = 0; round < STARTS; round += 1) starts.push(await startSeconds(cluster, board));
     publish(
-      `idle, ${PODS} pods, ${minutes} min`,
+      `idle, ${IDLE_PODS} pods, ${minutes} min`,
       [
         {
           name: 'resident memory of server and agent',
