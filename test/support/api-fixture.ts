@@ -14,6 +14,7 @@ import { Schemas } from '../../src/api/schema.ts';
 import { type Clock, SystemClock } from '../../src/lib/clock.ts';
 import { type Logger, silentLogger } from '../../src/lib/logger.ts';
 import { SystemRandom } from '../../src/lib/random.ts';
+import { podSecurity } from '../../src/server/admission/pod-security/plugin.ts';
 import type { AdmissionPlugin } from '../../src/server/admission/port.ts';
 import type { RegistryExtensions } from '../../src/server/control-plane.ts';
 import { ApiServer, type ApiServerOptions } from '../../src/server/http/api-server.ts';
@@ -320,6 +321,7 @@ function identityParts(store: Store, identity: Identity, clock: Clock, random: S
     bootstrapTokens,
     extension: {
       admission: [
+        podSecurity(store),
         new NodeRestriction(store),
         new RoleGuard(rbac, authorizer),
         new CertificateAdmission(authorizer),

@@ -283,7 +283,14 @@ export class ApiServer implements Service {
     const requestId = auditId(request) ?? random.uuid();
     const warnings: string[] = [];
     const answering: Answering = { request, response, query: new URLSearchParams(), warnings };
-    const told: Told = { method, id: requestId, receivedAt: clock.now(), begun: clock.monotonic() };
+    const annotations = new Map<string, string>();
+    const told: Told = {
+      method,
+      id: requestId,
+      receivedAt: clock.now(),
+      begun: clock.monotonic(),
+      annotations,
+    };
     let leave: (() => void) | undefined;
     const working = this.records.begin(method);
     response.setHeader('audit-id', requestId);
@@ -301,7 +308,15 @@ export class ApiServer implements Service {
       leave = this.fairness.enter(user?.name ?? request.socket.remoteAddress ?? '');
       response.once('close', leave);
       const demandCreate = user && this.access.creation(user, info, url.query);
-      const context = makeContext(user ?? NOBODY, requestId, warnings, request, url.query, demandCreate);
+      const context = makeContext(
+        user ?? NOBODY,
+        requestId,
+        warnings,
+        request,
+        url.query,
+        demandCreate,
+        annotations,
+      );
       if (info.kind === 'path') await this.paths.handle(method, info.path, user, answering);
       else await this.handleResource(info, context, answering, leave);
     } catch (error) {
@@ -417,9 +432,10 @@ export class ApiServer implements Service {
     const target = this.resources.resolve(info);
     if (!target) throw noSuchResource();
     const requestId = auditId(request) ?? this.options.random.uuid();
-    const context = makeContext(effective, requestId, [], request, query, undefined);
+    const annotations = new Map<string, string>();
+    const context = makeContext(effective, requestId, [], request, query, undefined, annotations);
     const { subresource, name, namespace } = info;
-    this.records.upgraded({ id: requestId, info: asked, user, effective, request });
+    this.records.upgraded({ id: requestId, info: asked, user, effective, request, annotations });
     if (info.verb === 'watch') {
       const { acceptWatch } = await import('./websocket-watch.ts');
       const form = negotiate(undefined);

@@ -17,6 +17,8 @@ export interface AuditedRequest {
   /** Of a refusal. */
   reason?: string | undefined;
   message?: string | undefined;
+  /** Said by admission: policies' audit annotations, Pod Security's findings. */
+  annotations: ReadonlyMap<string, string>;
   /** Milliseconds since 1970. */
   receivedAt: number;
   now: number;
@@ -65,7 +67,14 @@ export function auditEvent(audited: AuditedRequest): object {
     },
     requestReceivedTimestamp: microTimestamp(receivedAt),
     stageTimestamp: microTimestamp(now),
-    ...(user ? { annotations: { 'authorization.k8s.io/decision': code === 403 ? 'forbid' : 'allow' } } : {}),
+    ...(user
+      ? {
+          annotations: {
+            'authorization.k8s.io/decision': code === 403 ? 'forbid' : 'allow',
+            ...Object.fromEntries(audited.annotations),
+          },
+        }
+      : {}),
   };
 }
 

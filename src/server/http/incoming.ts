@@ -54,6 +54,7 @@ export function makeContext(
   request: IncomingMessage,
   query: URLSearchParams,
   demandCreate: (() => void) | undefined,
+  annotations: Map<string, string>,
 ): RequestContext {
   return {
     user,
@@ -61,6 +62,10 @@ export function makeContext(
     ...(demandCreate === undefined ? {} : { demandCreate }),
     warn: (text) => {
       if (!warnings.includes(text)) warnings.push(text);
+    },
+    // As Kubernetes: the first who says something under a key has said it.
+    annotate: (key, value) => {
+      if (!annotations.has(key)) annotations.set(key, value);
     },
     fieldManager: fieldManagerOf(query, request.headers['user-agent']),
   };

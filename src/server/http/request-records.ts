@@ -31,6 +31,8 @@ export interface Told {
   /** Whom they act for. */
   effective?: UserInfo | undefined;
   error?: StatusError | undefined;
+  /** What admission wants to stand in the audit event. */
+  readonly annotations: Map<string, string>;
 }
 
 /** What is kept of requests: metrics, the audit log, the debug log. */
@@ -81,7 +83,9 @@ export class RequestRecords {
   }
 
   /** Of an upgrade that was let through. */
-  upgraded(told: Pick<Told, 'id' | 'info' | 'user' | 'effective'> & { request: IncomingMessage }): void {
+  upgraded(
+    told: Pick<Told, 'id' | 'info' | 'user' | 'effective' | 'annotations'> & { request: IncomingMessage },
+  ): void {
     const { request, ...rest } = told;
     const { clock } = this;
     const begun = { method: 'GET', receivedAt: clock.now(), begun: clock.monotonic() };
@@ -99,7 +103,7 @@ export class RequestRecords {
   }
 
   private log(told: Told, request: IncomingMessage, code: number, stage: AuditedRequest['stage']): void {
-    const { id, method, info, user, effective, error, receivedAt } = told;
+    const { id, method, info, user, effective, error, receivedAt, annotations } = told;
     this.audit?.log({
       id,
       method,
@@ -111,6 +115,7 @@ export class RequestRecords {
       reason: error?.reason,
       message: error?.status.message,
       receivedAt,
+      annotations,
       now: this.clock.now(),
       stage,
     });

@@ -153,3 +153,21 @@ test('metrics have the names and labels that dashboards ask for', async () => {
     );
   }
 });
+
+test('what admission finds stands in the event', async () => {
+  await start();
+  const client = api.client();
+  await client.post('/api/v1/namespaces', {
+    metadata: { name: 'watched', labels: { 'pod-security.kubernetes.io/audit': 'baseline' } },
+  });
+  const made = await client.post('/api/v1/namespaces/watched/pods', {
+    metadata: { name: 'p' },
+    spec: { hostNetwork: true, automountServiceAccountToken: false, containers: [{ name: 'c', image: 'i' }] },
+  });
+  await audit.stop();
+  const pod = events().find(({ objectRef }) => objectRef?.resource === 'pods');
+  expect({ status: made.status, annotations: pod?.annotations }).toMatchObject({
+    status: 201,
+    annotations: { 'pod-security.kubernetes.io/audit-violations': expect.stringContaining('hostNetwork') },
+  });
+});
