@@ -70,7 +70,7 @@ export interface HostPort {
   protocol: 'TCP' | 'UDP' | 'SCTP';
 }
 
-/** Programs Services on this board: nftables, or the userspace proxy. Level-triggered: always given everything. */
+/** Programs Services on this board with nftables. Level-triggered: always given everything. */
 export interface ServiceProxy {
   start(): Promise<void>;
   stop(): Promise<void>;

@@ -68,7 +68,7 @@ export const checks: readonly Check[] = [
       const result = await machine.run('nft', ['list', 'tables']);
       if (result.notFound) {
         return warning(
-          'nft is not installed: Services fall back to the slower userspace proxy',
+          'nft is not installed: pods run, but Services, host ports and the cluster DNS do not work',
           'apt-get install nftables',
         );
       }
