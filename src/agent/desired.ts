@@ -45,6 +45,7 @@ export class DesiredStore implements DesiredState {
   private digest: DesiredDigest | undefined;
   private sharedDigest: SharedDigest | undefined;
   private known = false;
+  private confirmed = false;
 
   constructor(options: { node: string; journal: DesiredJournal; logger: Logger }) {
     this.node = options.node;
@@ -104,6 +105,11 @@ export class DesiredStore implements DesiredState {
     return this.known;
   }
 
+  disowned(uid: string): boolean {
+    if (!this.confirmed || this.podsByUid.has(uid)) return false;
+    return !Object.hasOwn(this.digest?.pods ?? {}, uid);
+  }
+
   onChange(listener: (change: DesiredChange) => void): void {
     this.listeners.push(listener);
   }
@@ -137,8 +143,10 @@ export class DesiredStore implements DesiredState {
       const message = payload === '' ? undefined : this.parse('DesiredDigest', topic, payload);
       if (message) this.applyDigest(message);
     } else if (subject.kind === 'pod') {
-      if (payload === '') this.deletePod(subject.uid);
-      else {
+      if (payload === '') {
+        if (this.digest) delete this.digest.pods[subject.uid];
+        this.deletePod(subject.uid);
+      } else {
         const message = this.parse('DesiredPod', topic, payload);
         if (message) this.putPod(subject.uid, message.pod);
       }
@@ -195,11 +203,11 @@ export class DesiredStore implements DesiredState {
     for (const uid of [...this.podsByUid.keys()]) if (!Object.hasOwn(digest.pods, uid)) this.deletePod(uid);
     for (const key of [...this.configs.keys()])
       if (!Object.hasOwn(digest.configs, key)) this.deleteConfig(key);
-    if (this.known) return;
+    if (!this.known) this.journal.put('fact', COMPLETE, 1);
     this.known = true;
-    this.journal.put('fact', COMPLETE, 1);
-    // Whoever waited to remove orphans may look again.
-    this.changed({ kind: 'network' });
+    if (this.confirmed) return;
+    this.confirmed = true;
+    this.changed({ kind: 'whole' });
   }
 
   private applySharedDigest(digest: SharedDigest): void {

@@ -18,19 +18,25 @@ export interface DesiredState {
   services(): readonly SharedService[];
   nodes(): readonly SharedNode[];
   cluster(): ClusterInfo | undefined;
-  /**
-   * False until the journal was read or the server's first digest came: until then an unknown container is left alone
-   * instead of being removed as an orphan.
-   */
+  /** False until there is a whole picture: of the journal, or of the server's first digest. */
   readonly complete: boolean;
-  /** `{kind:'pod', uid}`, `{kind:'config'}` (a ConfigMap, Secret or volume changed), `{kind:'network'}` (services, nodes, cluster). */
+  /**
+   * The server has said, to this process, that the pod is not this node's. The journal alone is no ground to end
+   * anything: what came in the last moments of an agent that was killed is not in it.
+   */
+  disowned(uid: string): boolean;
+  /**
+   * `pod` · `config`: a ConfigMap, Secret or volume changed · `network`: services, nodes, cluster · `whole`: the first
+   * whole picture of the server came.
+   */
   onChange(listener: (change: DesiredChange) => void): void;
 }
 
 export type DesiredChange =
   | { kind: 'pod'; uid: string }
   | { kind: 'config'; namespace: string; name: string }
-  | { kind: 'network' };
+  | { kind: 'network' }
+  | { kind: 'whole' };
 
 /** Where the pod workers report to. Never blocks and never fails: what cannot be sent now is kept (newest per pod) and resent. */
 export interface Reporter {

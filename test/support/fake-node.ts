@@ -16,6 +16,7 @@ import type { ClusterInfo, EventReport, SharedService } from '../../src/wire/mes
 /** DesiredState that a test sets. */
 export class FakeDesired implements DesiredState {
   complete = true;
+  private confirmed = true;
   private readonly held = new Map<string, Pod>();
   private readonly configs = new Map<string, ConfigMap | Secret>();
   private readonly listeners: ((change: DesiredChange) => void)[] = [];
@@ -31,6 +32,21 @@ export class FakeDesired implements DesiredState {
   delete(uid: string): void {
     this.held.delete(uid);
     this.emit({ kind: 'pod', uid });
+  }
+
+  disowned(uid: string): boolean {
+    return this.confirmed && !this.held.has(uid);
+  }
+
+  /** The server has not spoken yet: all that is known comes from the journal. */
+  unconfirmed(): this {
+    this.confirmed = false;
+    return this;
+  }
+
+  confirm(): void {
+    this.confirmed = true;
+    this.emit({ kind: 'whole' });
   }
 
   setConfig(object: ConfigMap | Secret): void {

@@ -18,7 +18,6 @@ export class PodManager implements Service {
   private readonly adopted = new Map<string, { sandboxId: string; ips: string[] }>();
   private state: 'stopped' | 'adopting' | 'running' = 'stopped';
   private known = false;
-  private swept = false;
 
   constructor(options: {
     services: Omit<PodServices, 'view'>;
@@ -99,17 +98,17 @@ export class PodManager implements Service {
 
   /** What is left of pods that nobody wants: containers, and directories whose containers are gone already. */
   private async sweep(): Promise<void> {
-    if (this.state !== 'running' || !this.services.desired.complete) return;
+    if (this.state !== 'running') return;
     const uids = new Set([...this.services.view.podUids(), ...(await this.services.volumes.left())]);
-    for (const uid of uids) if (!this.services.desired.pod(uid)) this.wanted(uid);
+    for (const uid of uids) if (this.services.desired.disowned(uid)) this.wanted(uid);
   }
 
   private wanted(uid: string): void {
     const pod = this.services.desired.pod(uid);
+    // What nobody asks for is left alone until the server has said so itself: the journal may lack a pod's last seconds.
+    if (!pod && !this.services.desired.disowned(uid)) return;
     let worker = this.workers.get(uid);
     if (!worker) {
-      // Before the desired state is known, what nobody asks for is left alone.
-      if (!pod && !this.services.desired.complete) return;
       const network = this.adopted.get(uid);
       this.adopted.delete(uid);
       worker = new PodWorker({
@@ -119,8 +118,6 @@ export class PodManager implements Service {
         ...(network ? { network } : {}),
       });
       this.workers.set(uid, worker);
-    } else if (!pod && !this.services.desired.complete) {
-      return;
     }
     worker.update(pod);
   }
@@ -149,11 +146,8 @@ export class PodManager implements Service {
         if (worker.current && identity(worker.current).namespace === change.namespace) worker.configChanged();
       }
     }
-    // The first whole picture may have come with this change.
-    if (this.services.desired.complete && !this.swept) {
-      this.swept = true;
-      void this.sweep();
-    }
+    // The first whole picture came with this change.
+    if (change.kind === 'whole') void this.sweep();
   }
 
   private runtimeChanged(available: boolean): void {

@@ -69,6 +69,8 @@ export class PodWorker {
 
   /** The pod as desired now; undefined when it is desired no more: what runs of it is ended, and nobody is told. */
   update(pod: Pod | undefined): void {
+    // Wanted after all: what is being ended ends first, and then the pod begins anew (see PodManager.gone).
+    if (this.orphan && pod && pod.metadata.deletionTimestamp === undefined) return;
     const before = this.pod;
     this.orphan = pod === undefined;
     if (pod) {

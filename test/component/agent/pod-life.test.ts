@@ -629,15 +629,51 @@ describe('the agent', () => {
       volumes: node.volumes,
       files: node.files,
     });
-    next.desired.complete = false;
+    next.desired.unconfirmed();
     await next.manager.start();
     await clock.advance(60_000);
     expect(running()).toHaveLength(1);
-    next.desired.complete = true;
-    next.desired.delete('some-other-pod');
+    next.desired.confirm();
     await clock.advance(10_000);
     expect(runtime.all.map(({ name }) => name)).toEqual(['somebody-elses']);
     expect(next.network.attached.size).toBe(0);
+  });
+
+  it('goes on with a pod that its journal had not got yet when it was killed', async () => {
+    await started();
+    node.desired.set(webPod());
+    await clock.settle();
+    await node.manager.stop();
+    runtime.calls.length = 0;
+    const next = fakeNode({
+      clock,
+      runtime,
+      network: node.network,
+      volumes: node.volumes,
+      files: node.files,
+    });
+    next.desired.unconfirmed();
+    await next.manager.start();
+    await clock.settle();
+    next.desired.set({ ...webPod(), status: status() });
+    next.desired.confirm();
+    await clock.advance(30_000);
+    expect(runtime.calls.filter((call) => /^(create|start|stop|remove)/.test(call))).toEqual([]);
+    expect(next.reporter.status('uid-a')).toMatchObject({ phase: 'Running' });
+  });
+
+  it('starts a pod again that was disowned and is wanted after all, once the old one has ended', async () => {
+    await started();
+    const pod = webPod();
+    node.desired.set(pod);
+    await clock.settle();
+    const first = running()[0]?.id;
+    node.desired.delete('uid-a');
+    node.desired.set(pod);
+    await clock.advance(60_000);
+    expect(running()).toHaveLength(1);
+    expect(running()[0]?.id).not.toBe(first);
+    expect(node.reporter.status('uid-a')).toMatchObject({ phase: 'Running' });
   });
 
   it('starts everything anew after the machine was rebooted, counting the restart', async () => {
