@@ -24,6 +24,7 @@ import { ImageManager } from './images/image-manager.ts';
 import { Joiner, type NodeIdentity } from './join.ts';
 import { Journal } from './journal.ts';
 import { Limiter } from './limiter.ts';
+import { Membership } from './membership.ts';
 import { LABEL } from './names.ts';
 import { createLinuxNetwork } from './network/linux-network.ts';
 import { Handlers } from './pods/handlers.ts';
@@ -54,6 +55,8 @@ export interface AgentOptions {
   server: string;
   /** Needed until the node has joined. */
   token?: string | undefined;
+  /** The agent within the server. */
+  own?: boolean;
   /** /var/log */
   logDirectory?: string;
 }
@@ -106,8 +109,11 @@ export async function createAgent(options: AgentOptions, deps: AgentDependencies
     clientId: node,
     will: AgentConnection.lastWill(node, boot),
     // The broker's address and the certificate may have changed by the next attempt.
+    onFailure: (error) => void membership.failed(error),
     dial: () => dialer(brokerUrl(options.server, joiner.identity), () => tls(joiner.identity))(),
   });
+  const membership = new Membership({ joiner, desired, node, own: options.own ?? false, logger });
+  bus.onConnect(() => membership.connected());
   const reporter = new StatusReporter({
     node,
     bus,

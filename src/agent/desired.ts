@@ -198,6 +198,12 @@ export class DesiredStore implements DesiredState {
     }
   }
 
+  /** This board is no node of the cluster any more: nothing is wanted here. */
+  removed(): void {
+    const { server } = this;
+    this.applyDigest({ v: 1, pods: {}, configs: {}, ...(server === undefined ? {} : { server }) });
+  }
+
   private applyDigest(digest: DesiredDigest): void {
     this.digest = digest;
     for (const uid of [...this.podsByUid.keys()]) if (!Object.hasOwn(digest.pods, uid)) this.deletePod(uid);

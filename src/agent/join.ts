@@ -162,6 +162,15 @@ export class Joiner {
     return this.renewing;
   }
 
+  get hasToken(): boolean {
+    return this.options.token !== undefined;
+  }
+
+  /** Joins with the token although there is an identity: the server does not take it any more. */
+  async rejoin(): Promise<void> {
+    await this.join();
+  }
+
   private async join(): Promise<NodeIdentity> {
     const { server, token: text } = this.options;
     if (text === undefined) {

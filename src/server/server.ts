@@ -37,6 +37,7 @@ import { certificateSigning } from './identity/certificate-signing.ts';
 import { Identity } from './identity/identity.ts';
 import { Joining } from './identity/joining.ts';
 import { NodeAuthorizer } from './identity/node-authorizer.ts';
+import { NodeCertificates } from './identity/node-certificates.ts';
 import { NodeRestriction } from './identity/node-restriction.ts';
 import { policyAuthorizer } from './identity/policy-authorizer.ts';
 import { RbacAuthorizer } from './identity/rbac.ts';
@@ -92,7 +93,7 @@ export interface ServerDependencies {
 
 export interface Server extends Service {
   /** What the agent of the same process needs in order to join like any other. */
-  readonly local: { server: string; token: string };
+  readonly local: { server: string; token: string; own: true };
 }
 
 const RUNS_FROM_SOURCE = import.meta.url.endsWith('.ts');
@@ -197,7 +198,9 @@ async function compose(
     extend: (store): RegistryExtensions => {
       const tokens = new AccountTokens({ store, clock, random, key: identity.serviceAccountKey, issuer });
       const bootstrapTokens = new BootstrapTokens({ store, clock });
-      const authenticator = new Authenticator(tokens, () => identity.dashboardToken, bootstrapTokens);
+      const authenticator = new Authenticator(tokens, () => identity.dashboardToken, bootstrapTokens, {
+        refusal: (node, fingerprint) => nodeCertificates.refusal(node, fingerprint),
+      });
       const rbac = new RbacAuthorizer(store);
       const authorizer = new UnionAuthorizer([new NodeAuthorizer(store), rbac]);
       parts = { tokens, authenticator, rbac, authorizer, bootstrapTokens };
@@ -208,7 +211,11 @@ async function compose(
           certificateSigning({
             ...shared,
             authorizer,
-            issue: (request) => identity.issueCertificate(request),
+            issue: (request) => {
+              const certificate = identity.issueCertificate(request);
+              nodeCertificates.approved(certificate);
+              return certificate;
+            },
           }),
         ],
         tokenIssuer: tokens,
@@ -226,9 +233,10 @@ async function compose(
   const { tokens, authenticator, rbac, authorizer } = parts;
   const { store, registry } = plane;
 
+  const nodeCertificates = new NodeCertificates({ store, client: plane.client, clock, logger });
   const joining = new Joining({
     identity,
-    store,
+    certificates: nodeCertificates,
     logger,
     mqttUrl: options.mqttUrl,
     bootstrap: parts.bootstrapTokens,
@@ -285,20 +293,25 @@ async function compose(
           tls: { ca: identity.caPem, certificate: identity.serving.certificate, key: identity.serving.key },
           host: options.bindAddress,
           port: options.mqttListenPort,
+          admits: (node, fingerprint) => nodeCertificates.refusal(node, fingerprint) === undefined,
           logger,
         })
       : undefined;
+  nodeCertificates.onChange((node) => {
+    api.recheckNode(node);
+    mqtts?.recheckNode(node);
+  });
   const local = localAddress(options.bindAddress);
   const url = `https://${local}:${options.httpsListenPort}`;
 
   return {
-    local: { server: url, token: identity.joinToken },
+    local: { server: url, token: identity.joinToken, own: true },
     start: async () => {
       await broker?.start();
       await plane.start();
       rbac.start();
       aggregation.start();
-      joining.start();
+      nodeCertificates.start();
       await audit?.start();
       await api.start();
       await mqtts?.start();
@@ -316,7 +329,7 @@ async function compose(
       agents.stop();
       await api.stop();
       await audit?.stop();
-      joining.stop();
+      await nodeCertificates.stop();
       aggregation.stop();
       rbac.stop();
       await plane.stop();

@@ -1,6 +1,8 @@
+import type { IncomingMessage } from 'node:http';
 import { connect as connectTcp } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { connect as connectTls } from 'node:tls';
+import type { Status } from '../api/types/meta-v1.ts';
 
 /** PEM texts. Read again for each attempt, so that a renewed certificate is used from the next connection on. */
 export interface TlsCredentials {
@@ -10,6 +12,22 @@ export interface TlsCredentials {
   key?: string;
 }
 
+/** The server answered the request for a WebSocket with something else. */
+export class DialRefused extends Error {
+  readonly status: number;
+  /** `details.causes[0].reason` of the Status that came with it. */
+  override readonly cause: string | undefined;
+
+  constructor(status: number, message: string, cause: string | undefined) {
+    super(`the server answered ${status}: ${message}`);
+    this.name = 'DialRefused';
+    this.status = status;
+    this.cause = cause;
+  }
+}
+
+/** A Status is smaller; of anything longer the rest is not read. */
+const LONGEST_REFUSAL = 4096;
 const CONNECT_TIMEOUT_MS = 10_000;
 /** No smaller than the broker's largest packet. */
 const MAX_WEBSOCKET_MESSAGE = 4 * 1024 * 1024;
@@ -66,11 +84,40 @@ export function dialer(url: string, credentials: () => TlsCredentials): () => Du
           perMessageDeflate: false,
           followRedirects: false,
         });
+        await new Promise<void>((resolve, reject) => {
+          socket.once('open', resolve);
+          socket.on('error', reject);
+          socket.once('unexpected-response', (_request, response) => {
+            void refusal(response).then((error) => {
+              reject(error);
+              socket.terminate();
+            });
+          });
+        });
         const stream = createWebSocketStream(socket);
         // By itself the stream stays open for writing when the other side has gone.
         socket.once('close', () => stream.destroy());
         return stream;
       };
+  }
+}
+
+async function refusal(response: IncomingMessage): Promise<DialRefused> {
+  let text = '';
+  try {
+    for await (const chunk of response.setEncoding('utf8')) {
+      text += chunk;
+      if (text.length > LONGEST_REFUSAL) break;
+    }
+  } catch {
+    // What came is all there is.
+  }
+  const status = response.statusCode ?? 0;
+  try {
+    const body = JSON.parse(text) as Partial<Status> | null;
+    return new DialRefused(status, body?.message ?? '', body?.details?.causes?.[0]?.reason);
+  } catch {
+    return new DialRefused(status, response.statusMessage ?? '', undefined);
   }
 }
 

@@ -129,6 +129,14 @@ export const JOIN_REFUSALS = {
   malformed: 'BadRequest',
 } as const;
 
+/** `details.causes[0].reason` of the 401 that a node's certificate gets when it is no longer good. */
+export const NODE_REFUSALS = {
+  /** The Node was deleted (or this certificate taken off it) while this server ran. */
+  removed: 'NodeRemoved',
+  /** There is no such Node, or it lists other certificates: a server restored from a backup, a board that joined anew. */
+  unknown: 'NodeUnknown',
+} as const;
+
 const NODE_NAME = /^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$/;
 
 /** Checks what a stranger sent. Returns the request, or a sentence that says what is wrong. */

@@ -16,6 +16,8 @@ export interface MqttClientBusOptions {
   /** Makes the stream of one attempt; see dial.ts. May throw or reject: that is a failed attempt. */
   dial: () => Duplex | Promise<Duplex>;
   will?: LastWill;
+  /** Each attempt that failed and each connection that ended, with the reason. */
+  onFailure?: (error: unknown) => void;
   username?: string;
   password?: string;
   /** The broker takes the client for dead after 1.5 times this. */
@@ -235,6 +237,7 @@ export class MqttClientBus implements MessageBus {
     if (!this.running) return;
     const delay = backOff(this.failures, this.options.random, this.options.backOff);
     this.failures += 1;
+    this.options.onFailure?.(error);
     const fields = { err: error, retryInMs: Math.round(delay), attempt: this.failures };
     // The first failures matter; a server that stays away for days must not fill the log on flash.
     if (this.failures <= 3 || this.failures % 100 === 0)

@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { stringify } from 'yaml';
 import { type Board, BoardNetwork } from '../support/boards.ts';
 import { Cluster } from '../support/cluster.ts';
-import { debianKubectl } from '../support/debian-kubectl.ts';
+import { debianKubectl } from '../support/debian-package.ts';
 import type { Kubectl } from '../support/kubectl.ts';
 
 const IMAGE = 'copepod.local/busybox';

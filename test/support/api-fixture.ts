@@ -29,6 +29,7 @@ import { certificateSigning } from '../../src/server/identity/certificate-signin
 import { Identity } from '../../src/server/identity/identity.ts';
 import { Joining } from '../../src/server/identity/joining.ts';
 import { NodeAuthorizer } from '../../src/server/identity/node-authorizer.ts';
+import { NodeCertificates } from '../../src/server/identity/node-certificates.ts';
 import { NodeRestriction } from '../../src/server/identity/node-restriction.ts';
 import { policyAuthorizer } from '../../src/server/identity/policy-authorizer.ts';
 import { RbacAuthorizer } from '../../src/server/identity/rbac.ts';
@@ -36,6 +37,7 @@ import { IdentityReviews } from '../../src/server/identity/reviews.ts';
 import { RoleGuard } from '../../src/server/identity/role-guard.ts';
 import { ApiRegistry } from '../../src/server/registry/api-registry.ts';
 import { bootstrap } from '../../src/server/registry/bootstrap.ts';
+import { LocalClient } from '../../src/server/registry/local-client.ts';
 import type { Reviews, TokenIssuer } from '../../src/server/registry/ports.ts';
 import { createStrategies } from '../../src/server/registry/strategies/index.ts';
 import { tableCells } from '../../src/server/registry/table-cells.ts';
@@ -140,7 +142,14 @@ export class ApiFixture {
     const [made] = parts;
     if (!made) throw new Error('the backend did not ask for what identity adds');
     const { store, registry } = backend;
-    const joining = new Joining({ identity, store, logger, bootstrap: made.bootstrapTokens });
+    const client = new LocalClient({
+      registry,
+      user: { name: 'copepod:test', groups: ['system:masters'] },
+      logger,
+    });
+    const certificates = new NodeCertificates({ store, client, clock, logger });
+    made.certificates.push(certificates);
+    const joining = new Joining({ identity, certificates, logger, bootstrap: made.bootstrapTokens });
     const server = new ApiServer({
       listen: { address: '127.0.0.1', port: 0 },
       registry,
@@ -167,7 +176,8 @@ export class ApiFixture {
       logger,
       ...options.server,
     });
-    const services = [backend, made.rbac, joining, server];
+    certificates.onChange((node) => server.recheckNode(node));
+    const services = [backend, made.rbac, certificates, server];
     for (const service of services) await service.start();
     return new ApiFixture({ backend, identity, server, directory, services });
   }
@@ -298,6 +308,8 @@ interface IdentityParts {
   authorizer: UnionAuthorizer;
   rbac: RbacAuthorizer;
   bootstrapTokens: BootstrapTokens;
+  /** Put in when there is a client to make it with. */
+  certificates: NodeCertificates[];
   extension: ReturnType<BackendParts['extend']>;
 }
 
@@ -312,8 +324,12 @@ function identityParts(store: Store, identity: Identity, clock: Clock, random: S
   const rbac = new RbacAuthorizer(store);
   const authorizer = new UnionAuthorizer([new NodeAuthorizer(store), rbac]);
   const bootstrapTokens = new BootstrapTokens({ store, clock });
-  const authenticator = new Authenticator(tokens, () => identity.dashboardToken, bootstrapTokens);
+  const certificates: NodeCertificates[] = [];
+  const authenticator = new Authenticator(tokens, () => identity.dashboardToken, bootstrapTokens, {
+    refusal: (node, fingerprint) => certificates[0]?.refusal(node, fingerprint),
+  });
   return {
+    certificates,
     tokens,
     authenticator,
     authorizer,

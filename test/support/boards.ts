@@ -1,5 +1,5 @@
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
-import { readlinkSync } from 'node:fs';
+import { existsSync, readlinkSync } from 'node:fs';
 import { DockerDaemon } from './docker-daemon.ts';
 import { waitFor } from './wait.ts';
 
@@ -12,6 +12,7 @@ import { waitFor } from './wait.ts';
 export class BoardNetwork {
   private readonly holder = new NamespaceHolder('switch');
   private readonly boards: Board[] = [];
+  private readonly routers: NamespaceHolder[] = [];
 
   async start(): Promise<void> {
     await this.holder.start();
@@ -28,9 +29,37 @@ export class BoardNetwork {
     return board;
   }
 
+  /** A board of its own network, behind a router that hides it: it reaches the others, and they cannot reach it. */
+  async boardBehindNat(name: string): Promise<Board> {
+    const router = new NamespaceHolder(`router of ${name}`);
+    this.routers.push(router);
+    await router.start();
+    const number = this.boards.length + 1;
+    const outside = `10.77.0.${200 + number}`;
+    this.holder.ip(
+      ...['link', 'add', `nat${number}`, 'type', 'veth', 'peer', 'name', 'wan', 'netns', String(router.pid)],
+    );
+    this.holder.ip('link', 'set', `nat${number}`, 'master', 'br0', 'up');
+    router.ip('address', 'add', `${outside}/24`, 'dev', 'wan');
+    router.ip('link', 'set', 'wan', 'up');
+    router.ip('link', 'add', 'br0', 'type', 'bridge');
+    router.ip('address', 'add', '192.168.77.254/24', 'dev', 'br0');
+    router.ip('link', 'set', 'br0', 'up');
+    router.run('sh', '-c', 'echo 1 > /proc/sys/net/ipv4/ip_forward');
+    router.run(
+      'nft',
+      'table ip nat { chain out { type nat hook postrouting priority 100; oifname "wan" masquerade; }; }; table ip filter { chain in { type filter hook forward priority 0; iifname "wan" ct state new drop; }; }',
+    );
+    const board = new Board({ name, number, network: router, subnet: '192.168.77' });
+    this.boards.push(board);
+    await board.start();
+    return board;
+  }
+
   /** Ends every board (Docker included) and the network. */
   async stop(): Promise<void> {
     const results = await Promise.allSettled(this.boards.map((board) => board.stop()));
+    for (const router of this.routers) await router.stop();
     await this.holder.stop();
     const failed = results.find((result) => result.status === 'rejected');
     if (failed) throw failed.reason;
@@ -51,11 +80,13 @@ export class Board {
   private readonly holder: NamespaceHolder;
   private readonly network: NamespaceHolder;
   private readonly port: string;
+  private readonly subnet: string;
   private daemon: DockerDaemon | undefined;
 
-  constructor(options: { name: string; number: number; network: NamespaceHolder }) {
+  constructor(options: { name: string; number: number; network: NamespaceHolder; subnet?: string }) {
     this.name = options.name;
-    this.ip = `10.77.0.${options.number}`;
+    this.subnet = options.subnet ?? '10.77.0';
+    this.ip = `${this.subnet}.${options.number}`;
     this.port = `port${options.number}`;
     this.network = options.network;
     this.holder = new NamespaceHolder(options.name);
@@ -68,9 +99,14 @@ export class Board {
     network.ip('link', 'set', port, 'master', 'br0', 'up');
     holder.ip('address', 'add', `${this.ip}/24`, 'dev', 'eth0');
     holder.ip('link', 'set', 'eth0', 'up');
-    holder.ip('route', 'add', 'default', 'via', '10.77.0.254');
+    holder.ip('route', 'add', 'default', 'via', `${this.subnet}.254`);
     // A board's own /var/log: the links to containers' logs of two boards must not meet.
     holder.run('mount', '-t', 'tmpfs', 'tmpfs', '/var/log');
+    // And a machine of its own.
+    if (existsSync('/etc/machine-id')) {
+      holder.run('sh', '-c', 'tr -d - < /proc/sys/kernel/random/uuid > /var/log/.machine-id');
+      holder.run('mount', '--bind', '/var/log/.machine-id', '/etc/machine-id');
+    }
     this.daemon = new DockerDaemon({ prefix: holder.enter });
     await this.daemon.start();
   }

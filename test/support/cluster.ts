@@ -171,23 +171,33 @@ export interface ClusterOptions {
 /** `copepod agent` on a board of its own. */
 export class JoinedAgent {
   readonly process: CopepodProcess;
-  private readonly directory: string;
+  readonly directory: string;
 
-  constructor(options: { board: Board; server: string; token: string }) {
-    const { board, server, token } = options;
-    this.directory = mkdtempSync(join(tmpdir(), 'copepod-agent-'));
+  constructor(options: {
+    board: Board;
+    server: string;
+    token?: string | undefined;
+    /** Instead of the board's. */
+    nodeName?: string;
+    environment?: Readonly<Record<string, string>>;
+    /** An earlier agent's, whose process has ended. */
+    directory?: string;
+  }) {
+    const { board, server, token, nodeName = board.name, environment = {} } = options;
+    this.directory = options.directory ?? mkdtempSync(join(tmpdir(), 'copepod-agent-'));
     this.process = new CopepodProcess({
       logFile: join(this.directory, 'agent.log'),
       prefix: board.enter,
       args: [
         'agent',
         `--server=${server}`,
-        `--token=${token}`,
+        ...(token === undefined ? [] : [`--token=${token}`]),
         `--data-dir=${join(this.directory, 'data')}`,
-        `--node-name=${board.name}`,
+        `--node-name=${nodeName}`,
         `--node-ip=${board.ip}`,
         `--docker-host=${board.docker.dockerHost}`,
       ],
+      environment,
     });
   }
 

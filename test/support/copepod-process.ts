@@ -11,12 +11,19 @@ export class CopepodProcess {
   private readonly args: readonly string[];
   private readonly prefix: readonly string[];
   private readonly logFile: string;
+  private readonly environment: Readonly<Record<string, string>>;
   private child: ChildProcess | undefined;
   private readonly onExit = (): void => {
     this.child?.kill('SIGKILL');
   };
 
-  constructor(options: { args: readonly string[]; logFile: string; prefix?: readonly string[] }) {
+  constructor(options: {
+    args: readonly string[];
+    logFile: string;
+    prefix?: readonly string[];
+    environment?: Readonly<Record<string, string>>;
+  }) {
+    this.environment = options.environment ?? {};
     this.args = options.args;
     this.logFile = options.logFile;
     this.prefix = options.prefix ?? [];
@@ -34,7 +41,10 @@ export class CopepodProcess {
       join(root, 'dist/copepod.js'),
       ...this.args,
     ];
-    this.child = spawn(command, rest, { stdio: ['ignore', log, log], env: environment() });
+    this.child = spawn(command, rest, {
+      stdio: ['ignore', log, log],
+      env: { ...environment(), ...this.environment },
+    });
     closeSync(log);
   }
 

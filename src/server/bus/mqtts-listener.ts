@@ -2,6 +2,7 @@ import type { Server, TLSSocket } from 'node:tls';
 import type { Logger } from '../../lib/logger.ts';
 import type { EmbeddedBroker } from '../../wire/embedded-broker.ts';
 import { NODES_GROUP, nodeNameOf } from '../../wire/join.ts';
+import { fingerprintOf } from '../identity/node-certificates.ts';
 
 export interface ServerTls {
   /** PEM. */
@@ -19,8 +20,11 @@ export class MqttsListener {
     tls: ServerTls;
     host?: string;
     port: number;
+    /** Is the certificate of this fingerprint (SHA-256, hex) still good for the node? */
+    admits: (node: string, fingerprint: string) => boolean;
     logger: Logger;
   };
+  private readonly connections = new Map<TLSSocket, { node: string; fingerprint: string }>();
   private server: Server | undefined;
 
   constructor(options: MqttsListener['options']) {
@@ -42,15 +46,20 @@ export class MqttsListener {
       ALPNProtocols: ['mqtt'],
     });
     server.on('secureConnection', (socket) => {
-      const node = nodeOfCertificate(socket);
-      if (node === undefined) {
+      const peer = nodeOfCertificate(socket);
+      if (!peer || !this.options.admits(peer.node, peer.fingerprint)) {
         logger.warn(
-          { remote: socket.remoteAddress },
-          'the client certificate on the MQTT port is not a node’s',
+          { remote: socket.remoteAddress, node: peer?.node },
+          peer
+            ? 'the node of the certificate on the MQTT port was removed'
+            : 'the client certificate on the MQTT port is not a node’s',
         );
         socket.destroy();
         return;
       }
+      const { node } = peer;
+      this.connections.set(socket, peer);
+      socket.once('close', () => this.connections.delete(socket));
       socket.setNoDelay(true);
       broker.handle(socket, { node });
     });
@@ -68,6 +77,13 @@ export class MqttsListener {
     this.server = server;
   }
 
+  /** Ends the node's connections unless the certificate that they came with is still good. */
+  recheckNode(name: string): void {
+    for (const [socket, { node, fingerprint }] of this.connections) {
+      if (node === name && !this.options.admits(node, fingerprint)) socket.destroy();
+    }
+  }
+
   /** The port in use; differs from the wanted one when that was 0. */
   get port(): number {
     const address = this.server?.address();
@@ -83,12 +99,13 @@ export class MqttsListener {
 }
 
 /** `CN=system:node:<name>, O=system:nodes`, as the server's CA signs for nodes. */
-function nodeOfCertificate(socket: TLSSocket): string | undefined {
+function nodeOfCertificate(socket: TLSSocket): { node: string; fingerprint: string } | undefined {
   if (!socket.authorized) return undefined;
-  const subject = socket.getPeerCertificate().subject as
-    | { CN?: string | string[]; O?: string | string[] }
-    | undefined;
+  const certificate = socket.getPeerCertificate();
+  const subject = certificate.subject as { CN?: string | string[]; O?: string | string[] } | undefined;
   const groups = [subject?.O ?? []].flat();
   const names = [subject?.CN ?? []].flat();
-  return groups.includes(NODES_GROUP) && names.length === 1 ? nodeNameOf(names[0] as string) : undefined;
+  const node =
+    groups.includes(NODES_GROUP) && names.length === 1 ? nodeNameOf(names[0] as string) : undefined;
+  return node === undefined ? undefined : { node, fingerprint: fingerprintOf(certificate) };
 }

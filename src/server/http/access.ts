@@ -2,9 +2,11 @@ import type { IncomingMessage } from 'node:http';
 import type { TLSSocket } from 'node:tls';
 import { forbidden, StatusError } from '../../api/errors.ts';
 import { groupResource } from '../../api/resource.ts';
+import { NODE_REFUSALS } from '../../wire/join.ts';
 import type { Authenticator, CertificateSubject } from '../identity/authentication.ts';
 import type { Attributes, Authorizer } from '../identity/authorization.ts';
 import { readImpersonation } from '../identity/impersonation.ts';
+import { fingerprintOf, type Refusal } from '../identity/node-certificates.ts';
 import type { UserInfo } from '../registry/port.ts';
 import type { RequestInfo } from './request-info.ts';
 
@@ -47,7 +49,7 @@ export class Access {
     });
     if (result.outcome === 'refused') {
       this.options.onRefused(result.reason);
-      throw unauthorized();
+      throw result.node ? nodeRefused(result.node) : unauthorized();
     }
     return { user: result.user, anonymous: result.outcome === 'anonymous' };
   }
@@ -95,11 +97,23 @@ export function unauthorized(): StatusError {
   return new StatusError('Unauthorized', 401, 'Unauthorized');
 }
 
+/** The one refusal that says why: the board has to know whether it was removed, or may join anew. */
+function nodeRefused({ name, refusal }: { name: string; refusal: Refusal }): StatusError {
+  const [reason, message] =
+    refusal === 'removed'
+      ? [NODE_REFUSALS.removed, `node ${JSON.stringify(name)} was removed from the cluster`]
+      : [NODE_REFUSALS.unknown, `the certificate of node ${JSON.stringify(name)} is not known here`];
+  return new StatusError('Unauthorized', 401, message, {
+    name,
+    kind: 'nodes',
+    causes: [{ reason, message }],
+  });
+}
+
 /** CN and O of the client certificate, which TLS has checked against the CA. */
 function subjectOf(socket: TLSSocket): CertificateSubject | undefined {
-  const subject = socket.getPeerCertificate(false).subject as
-    | Record<string, string | string[] | undefined>
-    | undefined;
+  const certificate = socket.getPeerCertificate(false);
+  const subject = certificate.subject as Record<string, string | string[] | undefined> | undefined;
   const commonName = subject?.CN;
   // Several common names would leave open which one is meant.
   if (typeof commonName !== 'string' || commonName === '') return undefined;
@@ -108,6 +122,7 @@ function subjectOf(socket: TLSSocket): CertificateSubject | undefined {
     commonName,
     organizations:
       organizations === undefined ? [] : Array.isArray(organizations) ? organizations : [organizations],
+    fingerprint: fingerprintOf(certificate),
   };
 }
 

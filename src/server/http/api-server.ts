@@ -122,6 +122,8 @@ export class ApiServer implements Service {
   private server: Server | undefined;
   /** Sockets that left HTTP: Node forgets them, stop() must not. */
   private readonly upgraded = new Set<Duplex>();
+  /** Upgraded connections of nodes, with the request that proved who they are. */
+  private readonly nodeSockets = new Map<Duplex, { nodeName: string; request: IncomingMessage }>();
   /** With the bytes that each had taken when last looked at. */
   private readonly connections = new Map<TLSSocket, number>();
   private stalls: Timer | undefined;
@@ -414,7 +416,24 @@ export class ApiServer implements Service {
     if (route.who === 'node' && nodeName === undefined) {
       throw new StatusError('Forbidden', 403, `${path} is for nodes only`, {});
     }
+    if (nodeName !== undefined) {
+      this.nodeSockets.set(upgrade.socket, { nodeName, request: upgrade.request });
+      upgrade.socket.once('close', () => this.nodeSockets.delete(upgrade.socket));
+    }
     await route.upgrade({ user, nodeName, path, query }, upgrade);
+  }
+
+  /** Ends the node's connections unless the certificate that they came with is still good. */
+  recheckNode(nodeName: string): void {
+    for (const [socket, held] of this.nodeSockets) {
+      if (held.nodeName !== nodeName) continue;
+      try {
+        this.access.authenticate(held.request);
+      } catch {
+        this.options.logger.info({ nodeName }, 'a node that was removed is disconnected');
+        socket.destroy();
+      }
+    }
   }
 
   private async upgradeResource(

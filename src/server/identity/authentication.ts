@@ -1,7 +1,9 @@
+import { NODES_GROUP, nodeNameOf } from '../../wire/join.ts';
 import type { UserInfo } from '../registry/port.ts';
 import type { AccountTokens } from './account-tokens.ts';
 import { ANONYMOUS, AUTHENTICATED, MASTERS, UNAUTHENTICATED } from './authorization.ts';
 import type { BootstrapTokens } from './bootstrap-tokens.ts';
+import type { NodeCertificates, Refusal } from './node-certificates.ts';
 import { sameText } from './text.ts';
 
 /** What a connection and a request say about who asks. */
@@ -17,14 +19,16 @@ export interface Credentials {
 export interface CertificateSubject {
   commonName: string;
   organizations: readonly string[];
+  /** SHA-256 over the DER, in lower-case hex. */
+  fingerprint: string;
 }
 
 export type Authentication =
   | { outcome: 'user'; user: UserInfo }
   /** No credentials at all. */
   | { outcome: 'anonymous'; user: UserInfo }
-  /** Credentials that are not good. `reason` is for the log. */
-  | { outcome: 'refused'; reason: string };
+  /** Credentials that are not good. `reason` is for the log; `node`: a certificate of a node that is no longer one. */
+  | { outcome: 'refused'; reason: string; node?: { name: string; refusal: Refusal } };
 
 const TOKEN_PROTOCOL = 'base64url.bearer.authorization.k8s.io.';
 
@@ -33,16 +37,31 @@ export class Authenticator {
   private readonly tokens: AccountTokens;
   private readonly adminToken: () => string;
   private readonly bootstrap: BootstrapTokens | undefined;
+  private readonly nodes: Pick<NodeCertificates, 'refusal'> | undefined;
 
-  constructor(tokens: AccountTokens, adminToken: () => string, bootstrap?: BootstrapTokens) {
+  constructor(
+    tokens: AccountTokens,
+    adminToken: () => string,
+    bootstrap?: BootstrapTokens,
+    nodes?: Pick<NodeCertificates, 'refusal'>,
+  ) {
     this.tokens = tokens;
     this.adminToken = adminToken;
     this.bootstrap = bootstrap;
+    this.nodes = nodes;
   }
 
   authenticate(credentials: Credentials): Authentication {
     const { certificate } = credentials;
     if (certificate) {
+      const name = certificate.organizations.includes(NODES_GROUP)
+        ? nodeNameOf(certificate.commonName)
+        : undefined;
+      const refusal = name && this.nodes?.refusal(name, certificate.fingerprint);
+      if (name && refusal) {
+        const reason = `the certificate of node ${name} is no longer good`;
+        return { outcome: 'refused', reason, node: { name, refusal } };
+      }
       return {
         outcome: 'user',
         user: {

@@ -1,31 +1,24 @@
 import { StatusError } from '../../api/errors.ts';
-import type { Node } from '../../api/types/core-v1.ts';
 import type { Logger } from '../../lib/logger.ts';
 import { type JoinResponse, parseJoinRequest } from '../../wire/join.ts';
 import type { UserInfo } from '../registry/port.ts';
-import type { Store } from '../store/port.ts';
 import { type BootstrapTokens, JOIN_GROUP } from './bootstrap-tokens.ts';
 import { type Identity, RENEW_BEFORE_DAYS } from './identity.ts';
 import { nodeOfUser } from './node-authorizer.ts';
+import type { NodeCertificates } from './node-certificates.ts';
 import { sameText } from './text.ts';
-
-/** Names that joined and have not registered yet; more than this many boards do not join at once. */
-const MOST_CLAIMS = 1000;
 
 /** The server's half of src/wire/join.ts. */
 export class Joining {
   private readonly identity: Identity;
-  private readonly store: Pick<Store, 'get' | 'watch'>;
+  private readonly certificates: Pick<NodeCertificates, 'holderOf' | 'issued'>;
   private readonly logger: Logger;
   private readonly mqttUrl: string | undefined;
   private readonly bootstrap: BootstrapTokens | undefined;
-  /** Node name -> machine id, until the Node object says it. */
-  private readonly claims = new Map<string, string>();
-  private watch: { stop(): void } | undefined;
 
   constructor(options: {
     identity: Identity;
-    store: Pick<Store, 'get' | 'watch'>;
+    certificates: Pick<NodeCertificates, 'holderOf' | 'issued'>;
     logger: Logger;
     /** --mqtt-url */
     mqttUrl?: string | undefined;
@@ -33,22 +26,10 @@ export class Joining {
     bootstrap?: BootstrapTokens | undefined;
   }) {
     this.identity = options.identity;
-    this.store = options.store;
+    this.certificates = options.certificates;
     this.logger = options.logger;
     this.mqttUrl = options.mqttUrl;
     this.bootstrap = options.bootstrap;
-  }
-
-  start(): void {
-    // Once registered, the Node object holds the name; deleting that frees it.
-    this.watch = this.store.watch('nodes', undefined, ({ type, key, object }) => {
-      const registered = (object as Node).status?.nodeInfo?.machineID;
-      if (type === 'DELETED' || registered) this.claims.delete(key);
-    });
-  }
-
-  stop(): void {
-    this.watch?.stop();
   }
 
   /** `user` is who the connection's client certificate says, if it has one. Throws StatusError (JOIN_REFUSALS). */
@@ -70,7 +51,7 @@ export class Joining {
         'the join token is not (or no longer) valid for this server: take the present one from `copepod token` there',
       );
     }
-    const holder = this.holderOf(nodeName);
+    const holder = this.certificates.holderOf(nodeName);
     if (holder !== undefined && holder !== machineId) {
       this.logger.warn(
         { nodeName, from, machineId, holder },
@@ -89,7 +70,7 @@ export class Joining {
     } catch (error) {
       throw new StatusError('BadRequest', 400, (error as Error).message);
     }
-    if (holder === undefined) this.claim(nodeName, machineId);
+    this.certificates.issued(nodeName, certificate, { machineId, renewing });
     this.logger.info({ nodeName, from, renewing }, 'issued a node certificate');
     return {
       v: 1,
@@ -109,17 +90,5 @@ export class Joining {
     if (!text.includes(':')) return false;
     if (sameText(secret, this.identity.joinSecret)) return true;
     return this.bootstrap?.userOf(secret)?.groups.includes(JOIN_GROUP) === true;
-  }
-
-  private holderOf(nodeName: string): string | undefined {
-    const node = this.store.get('nodes', nodeName)?.object as Node | undefined;
-    const registered = node?.status?.nodeInfo?.machineID;
-    return registered || this.claims.get(nodeName);
-  }
-
-  private claim(nodeName: string, machineId: string): void {
-    this.claims.set(nodeName, machineId);
-    const oldest = this.claims.keys().next();
-    if (this.claims.size > MOST_CLAIMS && !oldest.done) this.claims.delete(oldest.value);
   }
 }

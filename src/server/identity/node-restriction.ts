@@ -8,6 +8,7 @@ import type { AdmissionPlugin, AdmissionRequest } from '../admission/port.ts';
 import { subjectName } from '../admission/refusal.ts';
 import type { Store } from '../store/port.ts';
 import { nodeOfUser } from './node-authorizer.ts';
+import { CERTIFICATES_ANNOTATION } from './node-certificates.ts';
 
 const MIRROR = 'kubernetes.io/config.mirror';
 const LEASES_NAMESPACE = 'kube-node-lease';
@@ -190,6 +191,11 @@ function checkNode(node: string, request: AdmissionRequest): StatusError | undef
     if (!jsonEqual(taints(object), taints(old))) {
       return no(request, `node ${quoted} is not allowed to modify taints`);
     }
+  }
+  const certificates = (one: JsonObject | undefined): unknown =>
+    objectAt(objectAt(one, 'metadata'), 'annotations')[CERTIFICATES_ANNOTATION];
+  if (certificates(object) !== certificates(old)) {
+    return no(request, `node ${quoted} is not allowed to modify the annotation ${CERTIFICATES_ANNOTATION}`);
   }
   const foreign = foreignLabels(labelsOf(object), labelsOf(old));
   if (foreign.length === 0) return undefined;

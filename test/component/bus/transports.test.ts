@@ -56,9 +56,13 @@ function makeIdentity(name: string): Identity {
 
 /** A server's HTTPS port, as far as the agent's own requests go. */
 function serve(): Server {
+  const holders = new Map<string, string>();
   const joining = new Joining({
     identity,
-    store: { get: () => undefined, watch: () => ({ stop: () => {} }) },
+    certificates: {
+      holderOf: (name) => holders.get(name),
+      issued: (name, _certificate, { machineId }) => holders.set(name, machineId),
+    },
     logger,
   });
   const nodeOf = (socket: TLSSocket): string | undefined =>
@@ -156,6 +160,7 @@ beforeEach(async () => {
     tls: { ca: identity.caPem, certificate, key },
     host: '127.0.0.1',
     port: 0,
+    admits: () => true,
     logger,
   });
   await mqtts.start();

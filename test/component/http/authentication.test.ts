@@ -1,7 +1,9 @@
 import { generateKeyPairSync } from 'node:crypto';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { CERTIFICATES_ANNOTATION } from '../../../src/server/identity/node-certificates.ts';
 import { JOIN_PATH, joinAuthorization, parseJoinToken, verifyCa } from '../../../src/wire/join.ts';
-import { ApiFixture } from '../../support/api-fixture.ts';
+import { type ApiClient, ApiFixture } from '../../support/api-fixture.ts';
+import { waitFor } from '../../support/wait.ts';
 
 let api: ApiFixture;
 beforeAll(async () => {
@@ -205,6 +207,52 @@ test('a machine joins with the token, and its certificate makes it that node', a
   expect(second.body.message).toContain('kubectl delete node pi');
 });
 
+test('a node that was deleted, or whose certificate was taken off it, is shut out until it joins anew', async () => {
+  const nobody = api.client({});
+  const admin = api.client();
+  const headers = { authorization: joinAuthorization(parseJoinToken(api.identity.joinToken)) };
+  const join = async () => {
+    const { publicKey, key } = nodeKey();
+    const request = { v: 1, nodeName: 'leaving', machineId: 'm1', publicKey };
+    const { body } = await nobody.post(JOIN_PATH, request, { headers });
+    return api.client({ cert: body.certificate, key });
+  };
+  const annotated = (value: unknown) =>
+    waitFor('the certificates to be noted', async () => {
+      const { body } = await admin.get('/api/v1/nodes/leaving');
+      return String(body.metadata.annotations?.[CERTIFICATES_ANNOTATION] ?? '').split(',').length === value;
+    });
+  const ask = async (client: ApiClient) => {
+    const { status, body } = await client.get('/api/v1/nodes/leaving');
+    return status === 401 ? body.details.causes[0].reason : status;
+  };
+  const first = await join();
+  expect(await ask(first)).toBe(404);
+  await admin.post('/api/v1/nodes', { metadata: { name: 'leaving' } });
+  await annotated(1);
+  expect(await ask(first)).toBe(200);
+  const own = (await first.get('/api/v1/nodes/leaving')).body;
+  own.metadata.annotations[CERTIFICATES_ANNOTATION] += ',another';
+  expect((await first.ask('PUT', '/api/v1/nodes/leaving', { body: own })).status).toBe(403);
+  // A join by token ends the certificate of before, on connections that are open too.
+  const second = await join();
+  expect(await ask(first)).toBe('NodeUnknown');
+  expect(await ask(second)).toBe(200);
+  // A renewal does not: the new one may not have reached the board's disk.
+  const { publicKey, key } = nodeKey();
+  const renewed = await second.post(JOIN_PATH, {
+    v: 1,
+    nodeName: 'leaving',
+    machineId: 'm1',
+    publicKey,
+  });
+  const third = api.client({ cert: renewed.body.certificate, key });
+  expect([await ask(second), await ask(third)]).toEqual([200, 200]);
+  await admin.delete('/api/v1/nodes/leaving');
+  expect([await ask(second), await ask(third)]).toEqual(['NodeRemoved', 'NodeRemoved']);
+  expect(await ask(await join())).toBe(404);
+});
+
 test('a join with a wrong token or a malformed request is refused with a sentence', async () => {
   const nobody = api.client({});
   const { publicKey } = nodeKey();
@@ -228,6 +276,8 @@ test('a node reads what its pods need and nothing more, and gets tokens for its 
   const admin = api.client();
   const { publicKey, key } = nodeKey();
   const node = api.client({ cert: api.identity.issueNodeCertificate('n1', publicKey), key });
+  // Made by hand: it names no certificates, and takes any of its name.
+  await admin.post('/api/v1/nodes', { metadata: { name: 'n1' } });
   await admin.post('/api/v1/namespaces/default/serviceaccounts', { metadata: { name: 'app' } });
   for (const name of ['used', 'unused']) {
     await admin.post('/api/v1/namespaces/default/secrets', { metadata: { name } });
