@@ -1,6 +1,6 @@
 import { createHash, createPrivateKey, createPublicKey, type KeyObject, sign } from 'node:crypto';
 import { isIP } from 'node:net';
-import * as der from './der.ts';
+import * as der from '../../lib/der.ts';
 
 /** A key pair's private half and its certificate, both PEM. */
 export interface KeyAndCertificate {
