@@ -1,4 +1,10 @@
-import { agentSettings, type SettingsTable, serverSettings, tokenSettings } from '../config/settings.ts';
+import {
+  agentSettings,
+  cleanupSettings,
+  type SettingsTable,
+  serverSettings,
+  tokenSettings,
+} from '../config/settings.ts';
 import type { FlagShape } from './arguments.ts';
 
 /** A command as help and the parser see it; main.ts knows what it does. */
@@ -62,6 +68,18 @@ export const commands: readonly Command[] = [
       'mqttListenPort',
       'bindAddress',
     ),
+    operands: 0,
+  },
+  {
+    name: 'cleanup',
+    usage: 'cleanup [--yes] [FLAGS]',
+    summary: 'Take away what copepod has made on this machine: containers, network, mounts, logs',
+    description:
+      'Removes the containers of pods, the nftables table, interfaces, routes and addresses, iptables chains, mounts, links in /var/log and control groups. Without --yes it only tells what there is. Stop copepod first. The data directory stays (of `copepod server` it is the cluster, of both the local volumes): rm -rf it to be rid of that too.',
+    settings: {
+      ...cleanupSettings,
+      ...pick(serverSettings, 'config', 'dataDir', 'dockerHost', 'nodeName', 'containerLogDir'),
+    },
     operands: 0,
   },
   {

@@ -63,6 +63,8 @@ describe.each(MODES)('pod network and Services on Linux, bridge-nf-call-iptables
       clock: new SystemClock(),
       logger: silentLogger,
       commands,
+      proxyMode: 'nftables',
+      ...(name === 'one' ? { localApiPort: 6443 } : {}),
     });
     return { ...made, commands };
   };
@@ -80,9 +82,12 @@ describe.each(MODES)('pod network and Services on Linux, bridge-nf-call-iptables
     await lan.host('one', '192.168.77.1/24');
     await lan.host('two', '192.168.77.2/24');
     await lan.host('client', '192.168.77.9/24');
+    await lan.host('stranger', '192.168.77.20/24');
     for (const name of ['one', 'two']) {
       // What Docker does to a board.
       await lan.in(name, 'iptables', '-P', 'FORWARD', 'DROP');
+      // A packet passes both tables where both are used.
+      if (name === 'two') await lan.in(name, 'iptables-legacy', '-P', 'FORWARD', 'DROP');
       if (existsSync(BRIDGE_NF)) await lan.in(name, 'sh', '-c', `echo ${bridgeNf} > ${BRIDGE_NF}`);
       boards.set(name, start(name));
       await board(name).network.start();
@@ -166,9 +171,71 @@ describe.each(MODES)('pod network and Services on Linux, bridge-nf-call-iptables
         externalIPs: ['192.168.88.88'],
         ports: [{ name: '', protocol: 'TCP', port: 80, endpoints: [endpoint('c', 'two')] }],
       }),
+      service({
+        name: 'guarded',
+        type: 'LoadBalancer',
+        clusterIPs: ['10.43.0.27'],
+        balancerIPs: ['192.168.77.1', '192.168.77.2'],
+        sourceRanges: ['192.168.77.8/29'],
+        ports: [
+          { name: '', protocol: 'TCP', port: 8443, nodePort: 30084, endpoints: [endpoint('c', 'two')] },
+        ],
+      }),
+      service({
+        name: 'draining',
+        type: 'NodePort',
+        clusterIPs: ['10.43.0.28'],
+        externalTrafficPolicy: 'Local',
+        ports: [
+          {
+            name: '',
+            protocol: 'TCP',
+            port: 80,
+            nodePort: 30085,
+            endpoints: [{ ...endpoint('b', 'one'), leaving: true as const }, endpoint('c', 'two')],
+          },
+        ],
+      }),
+      service({
+        name: 'near',
+        clusterIPs: ['10.43.0.29'],
+        ports: [
+          {
+            name: '',
+            protocol: 'TCP',
+            port: 80,
+            endpoints: [
+              { ...endpoint('a', 'one'), nodes: ['one'] },
+              { ...endpoint('c', 'two'), nodes: ['two'] },
+            ],
+          },
+        ],
+      }),
+      service({
+        name: 'wide',
+        clusterIPs: ['10.43.0.30'],
+        ports: [
+          {
+            name: '',
+            protocol: 'TCP',
+            port: 80,
+            // More than there are shared chains for; one of them answers.
+            endpoints: Array.from({ length: 20 }, () => endpoint('a', 'one')).map((one, index) =>
+              index === 0
+                ? one
+                : { ...one, ip: ip(index % 2 === 0 ? 'b' : 'c'), port: index < 3 ? 80 : 9000 + index },
+            ),
+          },
+        ],
+      }),
+      service({
+        name: 'kubernetes',
+        clusterIPs: ['10.43.0.1'],
+        ports: [{ name: 'https', protocol: 'TCP', port: 443, endpoints: [] }],
+      }),
     ];
     for (const { proxy, network } of boards.values()) {
-      await proxy.apply(services);
+      proxy.apply(services);
       await network.settled();
     }
     await lan.in('client', 'ip', 'route', 'add', '192.168.88.88', 'via', '192.168.77.1');
@@ -285,6 +352,44 @@ describe.each(MODES)('pod network and Services on Linux, bridge-nf-call-iptables
     expect((await tcp(inHost('one'), '192.168.77.1', 30082)).pod).toBe('c');
   });
 
+  it('lets those to a load balancer’s address that its Service names, and all to the node port', async () => {
+    const addresses = ['192.168.77.1', '192.168.77.2'];
+    for (const address of addresses) expect((await tcp(inHost('client'), address, 8443)).pod).toBe('c');
+    await Promise.all([
+      ...addresses.map((address) =>
+        expect(tcp(inHost('stranger'), address, 8443)).rejects.toThrow(/timed out/),
+      ),
+      expect(tcp(inPod('a'), '192.168.77.1', 8443)).rejects.toThrow(/timed out/),
+    ]);
+    expect((await tcp(inHost('stranger'), '192.168.77.1', 30084)).pod).toBe('c');
+    expect((await tcp(inPod('a'), '10.43.0.27', 8443)).pod).toBe('c');
+  });
+
+  it('uses what terminates and still serves where the board has nothing else', async () => {
+    expect(await tcp(inHost('client'), '192.168.77.1', 30085)).toEqual({ pod: 'b', from: '192.168.77.9' });
+    expect((await tcp(inPod('a'), '10.43.0.28', 80)).pod).toBe('c');
+  });
+
+  it('prefers the endpoint that is meant for the board', async () => {
+    expect(new Set(await many(8, () => tcp(inPod('b'), '10.43.0.29', 80)))).toEqual(new Set(['a']));
+    expect(new Set(await many(8, () => tcp(inPod('c'), '10.43.0.29', 80)))).toEqual(new Set(['c']));
+  });
+
+  it('reaches a Service with many endpoints', async () => {
+    const answers = await Promise.all(
+      Array.from({ length: 60 }, () => tcp(inPod('b'), '10.43.0.30', 80).catch(() => undefined)),
+    );
+    expect(answers.some((answer) => answer !== undefined)).toBe(true);
+    expect(answers.some((answer) => answer === undefined)).toBe(true);
+  });
+
+  it('leads the API’s address to the loopback while the API has no endpoint', async () => {
+    await lan.serveIn('one', 'api', 6443);
+    expect(await tcp(inPod('a'), '10.43.0.1', 443)).toEqual({ pod: 'api', from: ip('a') });
+    expect((await tcp(inHost('one'), '10.43.0.1', 443)).pod).toBe('api');
+    await expect(tcp(inPod('c'), '10.43.0.1', 443)).rejects.toThrow(/refused/);
+  });
+
   it('answers on external addresses', async () => {
     expect((await tcp(inHost('client'), '192.168.88.88', 80)).pod).toBe('c');
   });
@@ -377,6 +482,7 @@ describe.each(MODES)('pod network and Services on Linux, bridge-nf-call-iptables
     for (const name of ['one', 'two']) {
       expect(await lan.in(name, 'nft', 'list', 'ruleset')).not.toContain('copepod');
       expect(await lan.in(name, 'iptables-save')).not.toContain('COPEPOD');
+      if (name === 'two') expect(await lan.in(name, 'iptables-legacy-save')).not.toContain('COPEPOD');
       expect(await lan.in(name, 'ip', 'link')).not.toMatch(/cpod0|vethcp/);
       expect(await lan.in(name, 'ip', 'route')).not.toMatch(/10\.4[23]\./);
     }

@@ -27,8 +27,9 @@ export class DnsServer implements Service {
   private readonly usualPort: number;
   private readonly forwarder: Forwarder;
   private readonly options: ResolverOptions;
-  /** Made of `known` with the first question after a change: changes come in hundreds at a start. */
+  /** Brought to `known` with the first question after a change: changes come in hundreds at a start. */
   private zone: ClusterZone | undefined;
+  private stale = false;
   private known: { cluster: ClusterInfo; services: readonly SharedService[]; serial: number } | undefined;
   private udp: UdpSocket | undefined;
   private tcp: Server | undefined;
@@ -50,10 +51,7 @@ export class DnsServer implements Service {
     const { clock, random, logger, resolvConf } = options;
     this.forwarder = new Forwarder({ clock, random, logger: logger.child({ part: 'dns' }), resolvConf });
     this.options = {
-      zone: () => {
-        if (!this.zone && this.known) this.zone = new ClusterZone(this.known);
-        return this.zone;
-      },
+      zone: () => this.currentZone(),
       complete: options.complete,
       random: () => random.number(),
       forward: (query) => this.forwarder.resolve(query),
@@ -97,8 +95,17 @@ export class DnsServer implements Service {
         ...(upstreamNameservers === undefined ? {} : { upstreamNameservers }),
       });
     }
+    if (cluster !== this.known?.cluster) this.zone = undefined;
     this.known = { cluster, services, serial: Math.floor(this.clock.now() / 1000) };
-    this.zone = undefined;
+    this.stale = true;
+  }
+
+  private currentZone(): ClusterZone | undefined {
+    if (!this.known || (this.zone && !this.stale)) return this.zone;
+    if (this.zone) this.zone.update(this.known.services, this.known.serial);
+    else this.zone = new ClusterZone(this.known);
+    this.stale = false;
+    return this.zone;
   }
 
   /** Both protocols on one port, because one rule leads to it. */

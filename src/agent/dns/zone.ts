@@ -1,4 +1,4 @@
-import type { ClusterInfo, SharedService } from '../../wire/messages.ts';
+import type { ClusterInfo, SharedService, SharedServicePort } from '../../wire/messages.ts';
 import { reverseName } from './address.ts';
 import { type DnsRecord, labelsOf, type Question, TYPE } from './message.ts';
 
@@ -35,12 +35,13 @@ interface Entry {
 }
 
 /**
- * The names of the cluster, from what every board is told of its Services. Immutable: a change of the Services makes a
- * new one. Names are looked up in lower case, as parseQuery gives them.
+ * The names of the cluster, from what every board is told of its Services; other facts of the cluster make a new one.
+ * Names are looked up in lower case, as parseQuery gives them.
  */
 export class ClusterZone {
   private readonly zone: string;
-  private readonly serial: number;
+  private serial = 0;
+  private known: ReadonlySet<SharedService> = new Set();
   private readonly clusterDns: string;
   private readonly reverseZones: { prefix: string; bits: number }[];
   private readonly services = new Map<string, Map<string, Entry>>();
@@ -49,13 +50,21 @@ export class ClusterZone {
   constructor(options: { cluster: ClusterInfo; services: readonly SharedService[]; serial: number }) {
     const { cluster } = options;
     this.zone = cluster.clusterDomain.toLowerCase().replace(/\.$/, '');
-    this.serial = options.serial;
     this.clusterDns = cluster.clusterDns;
     this.reverseZones = [cluster.clusterCidr, cluster.serviceCidr].flatMap((cidr) => {
       const [prefix = '', bits = ''] = cidr.split('/');
       return prefix.includes('.') ? [{ prefix, bits: Number(bits) }] : [];
     });
-    for (const service of options.services) this.add(service);
+    this.update(options.services, options.serial);
+  }
+
+  /** What is the same object as before is not looked at again. */
+  update(services: readonly SharedService[], serial: number): void {
+    this.serial = serial;
+    const next = new Set(services);
+    for (const service of this.known) if (!next.has(service)) this.remove(service);
+    for (const service of next) if (!this.known.has(service)) this.add(service);
+    this.known = next;
   }
 
   lookup(question: Pick<Question, 'name' | 'type'>): Lookup {
@@ -105,6 +114,8 @@ export class ClusterZone {
       return this.externalName(name, service.externalName, type, chain, depth);
     }
     if (labels.length === 0) {
+      // Of all its ports, as CoreDNS answers.
+      if (type === TYPE.SRV) return this.records(entry, service.ports, name, type, chain);
       if (service.headless) {
         const endpoints = [...entry.hosts.values()].flat();
         // The specification, 2.4.1.
@@ -143,22 +154,43 @@ export class ClusterZone {
         `_${candidate.name.toLowerCase()}` === port && `_${candidate.protocol.toLowerCase()}` === protocol,
     );
     if (labels.length !== 2 || !found) return this.nxdomain(chain);
-    const { service } = entry;
-    const targets = service.headless
-      ? found.endpoints.map((endpoint) => ({ ...endpoint, target: `${hostnameOf(endpoint)}.${entry.name}` }))
-      : service.clusterIPs.map((ip) => ({ ip, port: found.port, target: entry.name }));
+    return this.records(entry, [found], name, type, chain);
+  }
+
+  private records(
+    { service, name: serviceName }: Entry,
+    ports: readonly SharedServicePort[],
+    name: string,
+    type: number,
+    chain: DnsRecord[],
+  ): Lookup {
     const answers = new Map<string, DnsRecord>();
     const additional = new Map<string, DnsRecord>();
-    for (const { ip, port: number, target } of targets) {
-      const data = { type: 'SRV', priority: SRV_PRIORITY, weight: SRV_WEIGHT, port: number, target } as const;
-      answers.set(`${target}/${number}`, { name, ttl: TTL, data });
-      additional.set(`${target}/${ip}`, address(target, ip));
+    for (const port of ports) {
+      const targets = service.headless
+        ? port.endpoints.map((endpoint) => ({
+            ...endpoint,
+            target: `${hostnameOf(endpoint)}.${serviceName}`,
+          }))
+        : service.clusterIPs.map((ip) => ({ ip, port: port.port, target: serviceName }));
+      for (const { ip, port: number, target } of targets) {
+        const data = {
+          type: 'SRV',
+          priority: SRV_PRIORITY,
+          weight: SRV_WEIGHT,
+          port: number,
+          target,
+        } as const;
+        answers.set(`${target}/${number}`, { name, ttl: TTL, data });
+        additional.set(`${target}/${ip}`, address(target, ip));
+      }
     }
     // One weight for each, all together about a hundred, as CoreDNS gives them.
     const weight = Math.max(1, Math.floor(SRV_WEIGHT / Math.max(1, answers.size)));
     const weighted = [...answers.values()].map((record) =>
       record.data.type === 'SRV' ? { ...record, data: { ...record.data, weight } } : record,
     );
+    if (service.headless && weighted.length === 0) return this.nxdomain(chain);
     return this.answer(type, chain, weighted, [...additional.values()]);
   }
 
@@ -255,35 +287,74 @@ export class ClusterZone {
   }
 
   private add(service: SharedService): void {
-    const namespace = service.namespace.toLowerCase();
-    const name = `${service.name.toLowerCase()}.${namespace}.svc.${this.zone}`;
-    const entry: Entry = { name, service, hosts: new Map() };
+    const { namespace, name } = ownersOf(service);
+    const entry: Entry = { name: this.nameOf(service), service, hosts: new Map() };
     let entries = this.services.get(namespace);
     if (!entries) {
       entries = new Map();
       this.services.set(namespace, entries);
     }
-    entries.set(service.name.toLowerCase(), entry);
-    const endpoints = [...service.ports.flatMap((port) => port.endpoints), ...(service.hosts ?? [])];
-    for (const endpoint of endpoints) {
-      // Endpoints behind a ClusterIP have a name only when somebody gave them one.
-      if (!service.headless && endpoint.hostname === undefined) continue;
+    entries.set(name, entry);
+    for (const endpoint of endpointsOf(service)) {
       const hostname = hostnameOf(endpoint);
       const held = entry.hosts.get(hostname) ?? [];
       held.push({ ip: endpoint.ip, hostname });
       entry.hosts.set(hostname, held);
-      this.point(endpoint.ip, `${hostname}.${name}`);
     }
-    for (const ip of service.clusterIPs) this.point(ip, name);
+    for (const [address, target] of this.pointersOf(service)) {
+      const held = this.reverse.get(address) ?? [];
+      if (!held.includes(target)) held.push(target);
+      this.reverse.set(address, held);
+    }
   }
 
-  private point(ip: string, target: string): void {
-    const name = reverseName(ip);
-    if (name === undefined) return;
-    const held = this.reverse.get(name) ?? [];
-    if (!held.includes(target)) held.push(target);
-    this.reverse.set(name, held);
+  private remove(service: SharedService): void {
+    const { namespace, name } = ownersOf(service);
+    const entries = this.services.get(namespace);
+    entries?.delete(name);
+    if (entries?.size === 0) this.services.delete(namespace);
+    for (const [address, target] of this.pointersOf(service)) {
+      const left = (this.reverse.get(address) ?? []).filter((held) => held !== target);
+      if (left.length > 0) this.reverse.set(address, left);
+      else this.reverse.delete(address);
+    }
   }
+
+  private nameOf(service: SharedService): string {
+    const { namespace, name } = ownersOf(service);
+    return `${name}.${namespace}.svc.${this.zone}`;
+  }
+
+  /**
+   * What addresses are called: `5.0.42.10.in-addr.arpa` and the name. Endpoints behind a ClusterIP have theirs when they
+   * are pods, as CoreDNS has it; what else is behind one keeps the name that its own network gives it.
+   */
+  private pointersOf(service: SharedService): [address: string, target: string][] {
+    const name = this.nameOf(service);
+    const pairs = service.clusterIPs.map((ip) => [ip, name] as const);
+    const named = endpointsOf(service).filter(
+      ({ ip, hostname }) =>
+        service.headless || hostname !== undefined || this.reverseZoneOf(reverseName(ip) ?? '') !== undefined,
+    );
+    return [
+      ...pairs,
+      ...named.map((endpoint) => [endpoint.ip, `${hostnameOf(endpoint)}.${name}`] as const),
+    ].flatMap(([ip, target]): [string, string][] => {
+      const address = reverseName(ip);
+      return address === undefined ? [] : [[address, target]];
+    });
+  }
+}
+
+const ownersOf = ({ namespace, name }: SharedService): { namespace: string; name: string } => ({
+  namespace: namespace.toLowerCase(),
+  name: name.toLowerCase(),
+});
+
+/** That have names: what terminates is not for new clients. */
+function endpointsOf(service: SharedService): { ip: string; hostname?: string }[] {
+  const ready = service.ports.flatMap(({ endpoints }) => endpoints).filter(({ leaving }) => !leaving);
+  return [...ready, ...(service.hosts ?? [])];
 }
 
 /** A pod's own when its subdomain is the Service, else its address with dashes. */

@@ -21,12 +21,15 @@ export interface NetCommands {
 export class CommandError extends Error {
   /** True when the program is not installed. */
   readonly missing: boolean;
+  /** It did not end in time, and was ended. */
+  readonly timedOut: boolean;
   readonly stderr: string;
 
-  constructor(command: string, options: { missing: boolean; stderr: string }) {
+  constructor(command: string, options: { missing: boolean; stderr: string; timedOut?: boolean }) {
     super(options.missing ? `${command} is not installed` : `${command}: ${options.stderr.trim()}`);
     this.name = 'CommandError';
     this.missing = options.missing;
+    this.timedOut = options.timedOut ?? false;
     this.stderr = options.stderr;
   }
 }
@@ -136,7 +139,13 @@ export class SystemNetCommands implements NetCommands {
           if (!error) return resolve(stdout);
           const failure = error as NodeJS.ErrnoException & { killed?: boolean };
           const text = failure.killed ? `no answer within ${this.timeoutMs} ms` : stderr || failure.message;
-          reject(new CommandError(file, { missing: failure.code === 'ENOENT', stderr: text }));
+          reject(
+            new CommandError(file, {
+              missing: failure.code === 'ENOENT',
+              stderr: text,
+              timedOut: failure.killed ?? false,
+            }),
+          );
         },
       );
       // A program that ends before it has read everything closes the pipe; its exit status tells the story.

@@ -1,5 +1,6 @@
 import type { Logger } from '../../lib/logger.ts';
 import type { SharedService } from '../../wire/messages.ts';
+import type { ServiceChange } from './board-rules.ts';
 import { CommandError, type NetCommand, type NetCommands } from './commands.ts';
 import { isIPv4 } from './ipv4.ts';
 
@@ -17,7 +18,7 @@ function pathsOf(services: readonly SharedService[]): Map<string, UdpPath> {
   for (const service of services) {
     for (const port of service.ports) {
       if (port.protocol !== 'UDP') continue;
-      const fronts = [...service.clusterIPs, ...(service.externalIPs ?? [])]
+      const fronts = [...service.clusterIPs, ...(service.externalIPs ?? []), ...(service.balancerIPs ?? [])]
         .filter(isIPv4)
         .map((ip) => `--orig-dst ${ip} --orig-port-dst ${port.port}`);
       if (port.nodePort) fronts.push(`--orig-port-dst ${port.nodePort}`);
@@ -50,7 +51,6 @@ export function staleFlows(previous: readonly SharedService[], next: readonly Sh
 export class UdpFlows {
   private readonly commands: NetCommands;
   private readonly logger: Logger;
-  private known: readonly SharedService[] = [];
   private missing = false;
 
   constructor(options: { commands: NetCommands; logger: Logger }) {
@@ -58,11 +58,13 @@ export class UdpFlows {
     this.logger = options.logger;
   }
 
-  async applied(services: readonly SharedService[]): Promise<void> {
-    if (services === this.known) return;
-    const stale = staleFlows(this.known, services);
-    this.known = services;
+  /** What came, changed or went. */
+  async applied(changes: readonly ServiceChange[]): Promise<void> {
     if (this.missing) return;
+    const stale = staleFlows(
+      changes.flatMap(({ previous }) => previous ?? []),
+      changes.flatMap(({ next }) => next ?? []),
+    );
     for (const command of stale.slice(0, MOST_AT_ONCE)) {
       try {
         await this.commands.run(command);

@@ -1,4 +1,4 @@
-import type { NetCommand, NetCommands } from './commands.ts';
+import { CommandError, type NetCommand, type NetCommands } from './commands.ts';
 import { BRIDGE } from './links.ts';
 
 const CHAIN = 'COPEPOD-FORWARD';
@@ -29,13 +29,37 @@ export function acceptScript(clusterCidr: string | undefined, insertJump: boolea
   ].join('\n');
 }
 
+const NAT_CHAIN = 'COPEPOD-POSTROUTING';
+const NAT_JUMP = ['POSTROUTING', '-j', NAT_CHAIN];
+
+/** For a board without nftables: what leaves the cluster leaves with the board's address. */
+export function masqueradeScript(clusterCidr: string, insertJump: boolean): string {
+  return [
+    '*nat',
+    `:${NAT_CHAIN} - [0:0]`,
+    `-A ${NAT_CHAIN} -d 224.0.0.0/4 -j RETURN`,
+    `-A ${NAT_CHAIN} -s ${clusterCidr} ! -d ${clusterCidr} ! -o ${BRIDGE} -j MASQUERADE`,
+    ...(insertJump ? [`-I POSTROUTING -j ${NAT_CHAIN}`] : []),
+    'COMMIT',
+    '',
+  ].join('\n');
+}
+
 export class ForwardRules {
   private readonly commands: NetCommands;
   private variants: string[] | undefined;
   private readonly written = new Map<string, string>();
+  private onProblem: ((problem: string) => void) | undefined;
+  private problem = '';
+  private masqueraded = '';
 
   constructor(commands: NetCommands) {
     this.commands = commands;
+  }
+
+  /** Masquerades by iptables from now on. `onProblem` is told once why that is not possible, and what to do. */
+  masquerade(onProblem: (problem: string) => void): void {
+    this.onProblem = onProblem;
   }
 
   /** Idempotent, and cheap when nothing is amiss. Without iptables there is no such chain. Throws CommandError. */
@@ -51,6 +75,29 @@ export class ForwardRules {
       });
       this.written.set(name, rules);
     }
+    if (this.onProblem && clusterCidr) await this.ensureMasquerade(clusterCidr);
+  }
+
+  private async ensureMasquerade(clusterCidr: string): Promise<void> {
+    const check = { file: 'iptables', args: [...LOCK, '-t', 'nat', '-C', ...NAT_JUMP] };
+    const present = await this.succeeds(check);
+    if (present && this.masqueraded === clusterCidr) return;
+    try {
+      await this.commands.run({
+        file: 'iptables-restore',
+        args: [...LOCK, '--noflush'],
+        stdin: masqueradeScript(clusterCidr, !present),
+      });
+      this.masqueraded = clusterCidr;
+      this.problem = '';
+    } catch (error) {
+      if (!(error instanceof CommandError)) throw error;
+      const problem = error.missing
+        ? 'neither nftables nor iptables is installed: apt-get install nftables'
+        : `iptables cannot masquerade (${error.stderr.trim().split('\n')[0]}): modprobe iptable_nat, or a kernel with nf_nat`;
+      if (problem !== this.problem) this.onProblem?.(problem);
+      this.problem = problem;
+    }
   }
 
   async cleanup(): Promise<void> {
@@ -59,6 +106,10 @@ export class ForwardRules {
       await this.succeeds({ file: name, args: [...LOCK, '-D', ...JUMP] });
       await this.succeeds({ file: name, args: [...LOCK, '-F', CHAIN] });
       await this.succeeds({ file: name, args: [...LOCK, '-X', CHAIN] });
+      if (name !== 'iptables') continue;
+      await this.succeeds({ file: name, args: [...LOCK, '-t', 'nat', '-D', ...NAT_JUMP] });
+      await this.succeeds({ file: name, args: [...LOCK, '-t', 'nat', '-F', NAT_CHAIN] });
+      await this.succeeds({ file: name, args: [...LOCK, '-t', 'nat', '-X', NAT_CHAIN] });
     }
   }
 

@@ -39,7 +39,7 @@ export interface Link {
   master?: string;
   /** From our alias. */
   pod?: { uid: string; ip: string };
-  addresses: { address: string; length: number }[];
+  addresses: { address: string; length: number; label?: string }[];
 }
 
 export const LIST_LINKS: NetCommand = { file: 'ip', args: ['-json', '-4', 'addr', 'show'] };
@@ -53,7 +53,7 @@ interface IpLink {
   address?: string;
   master?: string;
   ifalias?: string;
-  addr_info?: { family?: string; local?: string; prefixlen?: number }[];
+  addr_info?: { family?: string; local?: string; prefixlen?: number; label?: string }[];
 }
 
 /** Reads iproute2's JSON; old versions print an empty object for a link that a filter leaves out. */
@@ -72,7 +72,11 @@ export function parseLinks(json: string): Link[] {
         ...(alias?.[1] && alias[2] ? { pod: { uid: alias[1], ip: alias[2] } } : {}),
         addresses: (link.addr_info ?? [])
           .filter((info) => info.family === 'inet' && info.local !== undefined)
-          .map((info) => ({ address: info.local ?? '', length: info.prefixlen ?? 32 })),
+          .map((info) => ({
+            address: info.local ?? '',
+            length: info.prefixlen ?? 32,
+            ...(info.label && info.label !== link.ifname ? { label: info.label } : {}),
+          })),
       };
     });
 }

@@ -1,9 +1,10 @@
 import type { Clock } from '../../lib/clock.ts';
 import type { Logger } from '../../lib/logger.ts';
+import { type Random, SystemRandom } from '../../lib/random.ts';
+import { BoardServiceProxy, type ProxyMode, type ProxyNotice } from './board-proxy.ts';
 import { type NetCommands, SystemNetCommands } from './commands.ts';
 import { ForwardRules } from './forward.ts';
 import { LinuxPodNetwork } from './pod-network.ts';
-import { NftServiceProxy } from './service-proxy.ts';
 import { NetTable } from './table.ts';
 
 /** The pod network and the Service proxy of this board, which share one nftables table. */
@@ -11,10 +12,16 @@ export function createLinuxNetwork(options: {
   nodeName: string;
   clock: Clock;
   logger: Logger;
+  random?: Random;
   commands?: NetCommands;
+  /** auto unless said. */
+  proxyMode?: ProxyMode;
+  notify?: (notice: ProxyNotice) => void;
+  /** The port of this board's loopback that the API is at, when the server runs here. */
+  localApiPort?: number | undefined;
   /** How long a pod waits for the node's pod CIDR. */
   cidrDeadlineMs?: number;
-}): { network: LinuxPodNetwork; proxy: NftServiceProxy } {
+}): { network: LinuxPodNetwork; proxy: BoardServiceProxy } {
   const { clock, nodeName } = options;
   const logger = options.logger.child({ part: 'network' });
   const commands = options.commands ?? new SystemNetCommands();
@@ -30,6 +37,17 @@ export function createLinuxNetwork(options: {
       forward,
       ...(options.cidrDeadlineMs === undefined ? {} : { cidrDeadlineMs: options.cidrDeadlineMs }),
     }),
-    proxy: new NftServiceProxy({ commands, logger, table }),
+    proxy: new BoardServiceProxy({
+      nodeName,
+      mode: options.proxyMode ?? 'auto',
+      commands,
+      clock,
+      random: options.random ?? new SystemRandom(),
+      logger,
+      table,
+      forward,
+      notify: options.notify ?? (() => {}),
+      localApiPort: options.localApiPort,
+    }),
   };
 }

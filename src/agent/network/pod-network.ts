@@ -1,5 +1,6 @@
 import type { Pod } from '../../api/types/core-v1.ts';
 import type { Clock, Timer } from '../../lib/clock.ts';
+import { sameJson } from '../../lib/equal.ts';
 import type { Logger } from '../../lib/logger.ts';
 import { SerialByKey } from '../../lib/serial.ts';
 import type { ClusterInfo, SharedNode, SharedPolicy } from '../../wire/messages.ts';
@@ -100,9 +101,21 @@ export class LinuxPodNetwork implements PodNetwork {
   }
 
   update(nodes: readonly SharedNode[], cluster: ClusterInfo | undefined): void {
+    const known = sameJson([nodes, cluster], [this.nodes, this.cluster]);
     this.nodes = nodes;
     this.cluster = cluster;
-    this.table.setCidrs(cluster?.clusterCidr ?? this.podCidr(), cluster?.serviceCidr);
+    // Told with every change of a Service too.
+    if (known) return;
+    const own = nodes.find((node) => node.name === this.nodeName);
+    const podCidr = own?.podCIDR || undefined;
+    const clusterCidr = cluster?.clusterCidr ?? podCidr;
+    this.table.setFacts({
+      ...(clusterCidr ? { clusterCidr } : {}),
+      ...(cluster ? { serviceCidr: cluster.serviceCidr } : {}),
+      ...(podCidr ? { podCidr } : {}),
+      ...(own ? { address: own.internalIP } : {}),
+      ...(own?.zone ? { zone: own.zone } : {}),
+    });
     if (this.running) void this.reconcile();
   }
 

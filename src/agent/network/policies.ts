@@ -4,7 +4,7 @@ import type { Pod } from '../../api/types/core-v1.ts';
 import type { LabelSelector } from '../../api/types/meta-v1.ts';
 import type { SharedPolicy, SharedPolicyPeer, SharedPolicyRule } from '../../wire/messages.ts';
 import { isIPv4 } from './ipv4.ts';
-import type { Ruleset } from './ruleset-text.ts';
+import type { Fragment } from './ruleset-book.ts';
 
 /** A pod of this board that has an interface. */
 export interface LocalPod {
@@ -33,13 +33,36 @@ export const POLICY_RULES = [
   'ip daddr vmap @policy-ingress',
 ];
 
+interface Draft {
+  sets: Map<string, string>;
+  chains: Map<string, readonly string[]>;
+  elements: Map<string, Map<string, string>>;
+}
+
+/** What all policies together contribute to the table. */
+export function policyFragment(input: {
+  nodeName: string;
+  policies: readonly SharedPolicy[];
+  pods: readonly LocalPod[];
+}): Fragment {
+  const draft: Draft = { sets: new Map(), chains: new Map(), elements: new Map() };
+  addPolicies(draft, input);
+  return {
+    sets: [...draft.sets],
+    chains: [...draft.chains],
+    elements: [...draft.elements].flatMap(([map, entries]) =>
+      [...entries].map(([key, value]) => [map, key, value] as const),
+    ),
+  };
+}
+
 /**
  * Adds the chains of the pods that policies select. Pods for which the same is true share a chain; the addresses of
  * peers are in sets, so that a pod that comes or goes somewhere is one element here. A chain returns what it allows, for
  * the other end's policies to judge, and drops the rest.
  */
-export function addPolicies(
-  ruleset: Ruleset,
+function addPolicies(
+  ruleset: Draft,
   input: { nodeName: string; policies: readonly SharedPolicy[]; pods: readonly LocalPod[] },
 ): void {
   const elements = (name: string): Map<string, string> => {
@@ -143,7 +166,7 @@ function rulesOf(
 const ANY_PORT: { protocol: string; port?: number | string; endPort?: number } = { protocol: '' };
 
 function fillSets(
-  ruleset: Ruleset,
+  ruleset: Draft,
   used: ReadonlySet<string>,
   elements: (name: string) => Map<string, string>,
   policy: SharedPolicy,

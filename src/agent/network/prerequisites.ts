@@ -1,6 +1,5 @@
+import { BoardRules } from './board-rules.ts';
 import { CommandError, type NetCommands, nftScript } from './commands.ts';
-import { buildRuleset } from './ruleset.ts';
-import { renderRuleset } from './ruleset-text.ts';
 
 /** One line of `copepod check`. */
 export interface NetworkFinding {
@@ -54,46 +53,53 @@ export async function networkPrerequisites(commands: NetCommands): Promise<Netwo
   return findings;
 }
 
-/** `nft -c` has the kernel judge the table without keeping it: a module that is missing shows here. */
-async function kernelFinding(commands: NetCommands): Promise<NetworkFinding> {
-  const script = renderRuleset(
-    buildRuleset({
-      nodeName: 'check',
-      clusterCidr: '10.42.0.0/16',
-      serviceCidr: '10.43.0.0/16',
-      hostPorts: [],
-      services: [
-        {
-          v: 1,
-          namespace: 'check',
-          name: 'check',
-          type: 'ClusterIP',
-          clusterIPs: ['10.43.0.1'],
-          ports: [
-            {
-              name: '',
-              protocol: 'TCP',
-              port: 80,
-              endpoints: [
-                { ip: '10.42.0.2', port: 80, node: 'check' },
-                { ip: '10.42.0.3', port: 80, node: 'check' },
-              ],
-            },
-          ],
-        },
-      ],
-    }),
-  );
-  const { args, ...rest } = nftScript(script);
+/**
+ * Why nftables cannot be had on this board; undefined: it can. `nft -c` has the kernel judge the table without keeping it:
+ * a module that is missing shows here. A kernel that is too busy to answer is no reason.
+ */
+export async function nftRefusal(commands: NetCommands): Promise<string | undefined> {
+  const rules = new BoardRules();
+  rules.update({
+    nodeName: 'check',
+    clusterCidr: '10.42.0.0/16',
+    serviceCidr: '10.43.0.0/16',
+    hostPorts: [],
+    services: [
+      {
+        v: 1,
+        namespace: 'check',
+        name: 'check',
+        type: 'ClusterIP',
+        clusterIPs: ['10.43.0.1'],
+        ports: [
+          {
+            name: '',
+            protocol: 'TCP',
+            port: 80,
+            endpoints: [
+              { ip: '10.42.0.2', port: 80, node: 'check' },
+              { ip: '10.42.0.3', port: 80, node: 'check' },
+            ],
+          },
+        ],
+      },
+    ],
+  });
+  const { args, ...rest } = nftScript(rules.whole());
   try {
     await commands.run({ ...rest, args: ['-c', ...args] });
-    return { subject: 'nftables', severity: 'ok', message: 'the kernel takes our rules' };
+    return undefined;
   } catch (error) {
     if (!(error instanceof CommandError)) throw error;
-    return {
-      subject: 'nftables',
-      severity: 'error',
-      message: `the kernel refuses our rules (needs Linux 5.6 or newer with nf_tables, nft_nat, nft_fib_ipv4, nft_numgen, or not root): ${error.stderr.trim().split('\n')[0]}`,
-    };
+    if (error.missing) return 'nft is not installed (apt-get install nftables)';
+    if (error.timedOut) return undefined;
+    return `the kernel refuses our rules (needs Linux 5.6 or newer with nf_tables, nft_nat, nft_fib_ipv4, nft_numgen, or not root): ${error.stderr.trim().split('\n')[0]}`;
   }
+}
+
+async function kernelFinding(commands: NetCommands): Promise<NetworkFinding> {
+  const refusal = await nftRefusal(commands);
+  return refusal === undefined
+    ? { subject: 'nftables', severity: 'ok', message: 'the kernel takes our rules' }
+    : { subject: 'nftables', severity: 'error', message: refusal };
 }

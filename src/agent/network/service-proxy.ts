@@ -2,15 +2,17 @@ import type { Logger } from '../../lib/logger.ts';
 import type { SharedService } from '../../wire/messages.ts';
 import type { ServiceProxy } from '../ports.ts';
 import { CommandError, type NetCommands } from './commands.ts';
+import type { LoopbackService } from './frame.ts';
 import { isIPv4 } from './ipv4.ts';
 import type { NetTable } from './table.ts';
 
-/** Services by nftables: everything is decided in ruleset.ts and written by the table that the pod network shares. */
+/** Services by nftables: service-rules.ts decides everything, the table that the pod network shares writes it. */
 export class NftServiceProxy implements ServiceProxy {
   private readonly commands: NetCommands;
   private readonly logger: Logger;
   private readonly table: NetTable;
   private readonly unserved = new Set<string>();
+  private readonly seen = new WeakSet<SharedService>();
 
   constructor(options: { commands: NetCommands; logger: Logger; table: NetTable }) {
     this.commands = options.commands;
@@ -34,17 +36,23 @@ export class NftServiceProxy implements ServiceProxy {
     await this.table.stop();
   }
 
-  /** Where on 127.0.0.1 this board answers for the cluster's DNS address. */
-  serveDns(dns: { address: string; port: number } | undefined): void {
-    this.table.setDns(dns);
+  get healthy(): boolean {
+    return this.table.healthy;
+  }
+
+  serveLoopback(services: readonly LoopbackService[]): void {
+    this.table.setLoopback(services);
   }
 
   /** Returns at once; written together with other changes within 50 ms, tried again when that fails. */
-  async apply(services: readonly SharedService[]): Promise<void> {
+  apply(services: readonly SharedService[]): void {
     for (const service of services) {
-      const key = `${service.namespace}/${service.name}`;
+      if (this.seen.has(service)) continue;
+      this.seen.add(service);
       const other = service.clusterIPs.filter((ip) => ip !== 'None' && ip !== '' && !isIPv4(ip));
-      if (other.length > 0 && !this.unserved.has(key)) {
+      if (other.length === 0) continue;
+      const key = `${service.namespace}/${service.name}`;
+      if (!this.unserved.has(key)) {
         this.unserved.add(key);
         this.logger.warn({ service: key, clusterIPs: other }, 'IPv6 cluster addresses are not served');
       }

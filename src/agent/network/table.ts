@@ -1,18 +1,30 @@
 import type { Pod } from '../../api/types/core-v1.ts';
 import type { Clock, Timer } from '../../lib/clock.ts';
+import { sameJson } from '../../lib/equal.ts';
 import type { Logger } from '../../lib/logger.ts';
 import type { SharedPolicy, SharedService } from '../../wire/messages.ts';
-import type { HostPort } from '../ports.ts';
+import { BoardRules, type ServiceChange } from './board-rules.ts';
 import { CommandError, type NetCommands, NetworkError, nftScript } from './commands.ts';
 import { UdpFlows } from './conntrack.ts';
-import { isIPv4 } from './ipv4.ts';
-import { buildRuleset } from './ruleset.ts';
-import { type Ruleset, removeTable, renderChange, renderRuleset, TABLE } from './ruleset-text.ts';
+import type { HostPortPod, LoopbackService } from './frame.ts';
+import type { LocalPod } from './policies.ts';
+import { removeTable, TABLE } from './ruleset-text.ts';
 
 /** How long a first change waits for others to come along. */
 const COALESCE_MS = 50;
 const FIRST_RETRY_MS = 1000;
 const LONGEST_RETRY_MS = 60_000;
+
+/** What of the cluster and of this board the rules depend on. */
+export interface ClusterFacts {
+  clusterCidr?: string;
+  serviceCidr?: string;
+  /** Of this board's pods. */
+  podCidr?: string;
+  /** This board's own address and zone. */
+  address?: string;
+  zone?: string;
+}
 
 /**
  * The table of this board: knows what it shall be, what was applied last, and brings one to the other in a single
@@ -26,22 +38,27 @@ export class NetTable {
 
   private readonly flows: UdpFlows;
 
-  private clusterCidr: string | undefined;
-  private serviceCidr: string | undefined;
-  private dns: { address: string; port: number } | undefined;
+  private facts: ClusterFacts = {};
+  private loopback: readonly LoopbackService[] = [];
   private services: readonly SharedService[] = [];
   private policies: readonly SharedPolicy[] = [];
   private pods = new Map<string, Pod>();
   private addresses: ReadonlyMap<string, string> = new Map();
-  private hostPorts: readonly { ip: string; ports: readonly HostPort[] }[] = [];
+  private hostPorts: readonly HostPortPod[] = [];
+  /** Made anew when the pods, their addresses or the policies change. */
+  private policedPods: readonly LocalPod[] | undefined;
 
-  /** What the kernel holds as far as we know; undefined: unknown, the next write replaces everything. */
-  private applied: Ruleset | undefined;
+  private readonly rules = new BoardRules();
+  /** Services that came, changed or went since the last write that went well. */
+  private changed: ServiceChange[] = [];
+  /** Does the kernel hold what the rules were when they last settled? If not, the next write replaces everything. */
+  private applied = false;
   private tail: Promise<void> = Promise.resolve();
   private timer: Timer | undefined;
   private retryMs = FIRST_RETRY_MS;
   private lastFailure = '';
   private stopped = false;
+  private instead: { onHostPorts: () => void; onPolicies: () => void } | undefined;
 
   constructor(options: { commands: NetCommands; clock: Clock; logger: Logger; nodeName: string }) {
     this.commands = options.commands;
@@ -51,18 +68,34 @@ export class NetTable {
     this.flows = new UdpFlows({ commands: options.commands, logger: options.logger });
   }
 
-  setCidrs(clusterCidr: string | undefined, serviceCidr: string | undefined): void {
-    if (clusterCidr === this.clusterCidr && serviceCidr === this.serviceCidr) return;
-    this.clusterCidr = clusterCidr;
-    this.serviceCidr = serviceCidr;
+  setFacts(facts: ClusterFacts): void {
+    if (sameJson(facts, this.facts)) return;
+    this.facts = facts;
     this.schedule();
   }
 
-  /** Where this board answers for the cluster's DNS address. */
-  setDns(dns: { address: string; port: number } | undefined): void {
-    if (dns?.address === this.dns?.address && dns?.port === this.dns?.port) return;
-    this.dns = dns;
+  /** Which Services' addresses this board's loopback answers for. */
+  setLoopback(loopback: readonly LoopbackService[]): void {
+    if (sameJson(loopback, this.loopback)) return;
+    this.loopback = loopback;
     this.schedule();
+  }
+
+  /** There is no nftables on this board: nothing is written any more, and who does it instead is told what changes. */
+  suspend(instead: { onHostPorts: () => void; onPolicies: () => void }): void {
+    this.instead = instead;
+    this.timer?.cancel();
+    this.timer = undefined;
+    if (this.policies.length > 0) instead.onPolicies();
+  }
+
+  get hostPortPods(): readonly HostPortPod[] {
+    return this.hostPorts;
+  }
+
+  /** Did the last write go well? */
+  get healthy(): boolean {
+    return this.lastFailure === '';
   }
 
   setServices(services: readonly SharedService[]): void {
@@ -72,36 +105,39 @@ export class NetTable {
 
   setPolicies(policies: readonly SharedPolicy[]): void {
     const any = policies.length + this.policies.length > 0;
+    if (policies.length > 0 && this.policies.length === 0) this.instead?.onPolicies();
     this.policies = policies;
-    if (any) this.schedule();
+    if (any) this.podsChange();
   }
 
   /** The pods that policies of this board may select, by their labels. */
   setPods(pods: readonly Pod[]): void {
     this.pods = new Map(pods.map((pod) => [pod.metadata.uid ?? '', pod]));
-    if (this.policies.length > 0) this.schedule();
+    if (this.policies.length > 0) this.podsChange();
   }
 
   addPod(pod: Pod): void {
     this.pods.set(pod.metadata.uid ?? '', pod);
+    this.policedPods = undefined;
   }
 
   /** By pod uid, of those that have an interface. True: policies depend on it, and the change should be waited for. */
   setAddresses(addresses: ReadonlyMap<string, string>): boolean {
     this.addresses = addresses;
     if (this.policies.length === 0) return false;
-    this.schedule();
+    this.podsChange();
     return true;
   }
 
-  setHostPorts(hostPorts: readonly { ip: string; ports: readonly HostPort[] }[]): void {
+  setHostPorts(hostPorts: readonly HostPortPod[]): void {
     this.hostPorts = hostPorts;
+    this.instead?.onHostPorts();
     this.schedule();
   }
 
   /** Writes what has changed soon; failures are logged and tried again. */
   schedule(delayMs = COALESCE_MS): void {
-    if (this.timer || this.stopped) return;
+    if (this.timer || this.stopped || this.instead) return;
     this.timer = this.clock.after(delayMs, () => {
       this.timer = undefined;
       void this.flush().catch(() => {});
@@ -110,6 +146,7 @@ export class NetTable {
 
   /** Resolves when everything set so far is in the kernel. Throws NetworkError. */
   flush(): Promise<void> {
+    if (this.instead) return Promise.resolve();
     this.timer?.cancel();
     this.timer = undefined;
     const done = this.tail.then(() => this.write());
@@ -128,7 +165,7 @@ export class NetTable {
 
   /** Puts the table back if another program removed it (`nft flush ruleset` is what a reload of nftables.service does). */
   async verify(): Promise<void> {
-    if (this.applied === undefined) return;
+    if (!this.applied) return;
     try {
       await this.commands.run({ file: 'nft', args: ['list', 'chain', 'ip', TABLE, 'guard'] });
     } catch (error) {
@@ -136,7 +173,7 @@ export class NetTable {
         { error: String(error) },
         'the nftables table was removed by another program; writing it again',
       );
-      this.applied = undefined;
+      this.applied = false;
       this.schedule(0);
     }
   }
@@ -151,47 +188,53 @@ export class NetTable {
   /** Removes the table, for an uninstall. */
   async remove(): Promise<void> {
     await this.stop();
-    await this.commands.run(nftScript(removeTable()));
-    this.applied = undefined;
+    if (this.instead) return;
+    await this.commands.run(nftScript(removeTable())).catch((error: unknown) => {
+      // Without the program there is no table of ours.
+      if (!(error instanceof CommandError && error.missing)) throw error;
+    });
+    this.applied = false;
   }
 
   private async write(): Promise<void> {
-    const { services } = this;
-    const next = buildRuleset({
-      nodeName: this.nodeName,
-      services,
-      hostPorts: this.hostPorts,
-      policies: this.policies,
-      pods: this.policies.length === 0 ? [] : this.localPods(),
-      ...(this.clusterCidr ? { clusterCidr: this.clusterCidr } : {}),
-      ...(this.serviceCidr ? { serviceCidr: this.serviceCidr } : {}),
-      ...(this.dns && isIPv4(this.dns.address) ? { dns: this.dns } : {}),
-    });
-    const script = this.applied ? renderChange(this.applied, next) : renderRuleset(next);
-    if (script !== '') await this.transact(script, next);
-    this.applied = next;
-    await this.flows.applied(services);
+    const { nodeName, facts, loopback, services, policies, hostPorts } = this;
+    // Without policies nothing depends on pods: one that comes or goes shall not cost a look at all.
+    this.policedPods ??= policies.length === 0 ? [] : this.localPods();
+    const pods = this.policedPods;
+    this.changed.push(
+      ...this.rules.update({ nodeName, ...facts, loopback, services, policies, pods, hostPorts }),
+    );
+    const script = this.applied ? this.rules.change() : this.rules.whole();
+    if (script !== '') await this.transact(script);
+    this.applied = true;
+    this.rules.settled();
+    await this.flows.applied(this.changed.splice(0));
     this.retryMs = FIRST_RETRY_MS;
     this.lastFailure = '';
   }
 
-  private localPods(): { ip: string; pod: Pod }[] {
+  private localPods(): LocalPod[] {
     return [...this.addresses].flatMap(([uid, ip]) => {
       const pod = this.pods.get(uid);
       return pod ? [{ ip, pod }] : [];
     });
   }
 
-  private async transact(script: string, next: Ruleset): Promise<void> {
-    const incremental = this.applied !== undefined;
-    this.applied = undefined;
+  private podsChange(): void {
+    this.policedPods = undefined;
+    this.schedule();
+  }
+
+  private async transact(script: string): Promise<void> {
+    const incremental = this.applied;
+    this.applied = false;
     try {
       await this.commands.run(nftScript(script));
     } catch (error) {
       if (!incremental) throw error;
       // The kernel does not hold what we thought: start from nothing.
       this.logger.warn({ error: String(error) }, 'an nftables change did not apply; replacing the table');
-      await this.commands.run(nftScript(renderRuleset(next)));
+      await this.commands.run(nftScript(this.rules.whole()));
     }
   }
 }

@@ -68,14 +68,14 @@ export const checks: readonly Check[] = [
       const result = await machine.run('nft', ['list', 'tables']);
       if (result.notFound) {
         return warning(
-          'nft is not installed: pods run, but Services, host ports and the cluster DNS do not work',
+          'nft is not installed: Services go through userspace (slower, no SCTP), NetworkPolicies are not enforced',
           'apt-get install nftables',
         );
       }
       return result.code === 0
         ? ok('nft works')
         : warning(
-            `nft fails: ${firstLine(result.stderr)}`,
+            `nft fails (${firstLine(result.stderr)}): Services go through userspace, NetworkPolicies are not enforced`,
             'a kernel with nf_tables is needed (modprobe nf_tables)',
           );
     },
@@ -109,15 +109,27 @@ export const checks: readonly Check[] = [
           ),
   },
   {
-    name: 'kernel: br_netfilter',
+    name: 'kernel: nf_conntrack',
     run: async (machine) =>
-      machine.read('/proc/sys/net/bridge/bridge-nf-call-iptables') !== undefined ||
-      (await loadable(machine, 'br_netfilter'))
+      machine.read('/proc/sys/net/netfilter/nf_conntrack_max') !== undefined ||
+      (await loadable(machine, 'nf_conntrack'))
         ? ok('there')
         : warning(
-            'a pod cannot reach a Service whose endpoint runs on the same board',
-            'modprobe br_netfilter',
+            'connections cannot be translated: Services go through userspace, pods do not reach what is outside',
+            'a kernel with nf_conntrack is needed (modprobe nf_conntrack)',
           ),
+  },
+  {
+    name: 'conntrack',
+    run: async (machine) => {
+      const result = await machine.run('conntrack', ['--version']);
+      return result.notFound
+        ? warning(
+            'conntrack is not installed: clients that send UDP without a pause stay with an endpoint that is gone',
+            'apt-get install conntrack',
+          )
+        : ok(firstLine(result.stdout));
+    },
   },
   {
     name: 'memory cgroup',

@@ -147,7 +147,8 @@ export class ServicesPublisher implements Service {
   private findStale(): void {
     this.bus.subscribe(filters.shared(), (topic, payload, retained) => {
       const subject = retained && payload !== '' ? parseShared(topic) : undefined;
-      if (!subject) return;
+      // Ingresses are the ingress publisher's.
+      if (!subject || subject.kind === 'ingress' || subject.kind === 'ingress-set') return;
       if (!this.told.has(topic)) this.told.set(topic, payload);
       if (subject.kind === 'service' || subject.kind === 'policy')
         this.queue.add(`${subject.kind}:${objectKey(subject.namespace, subject.name)}`);

@@ -1,7 +1,8 @@
 import type { Node, Service, ServicePort } from '../../api/types/core-v1.ts';
 import type { Endpoint, EndpointSlice } from '../../api/types/discovery-v1.ts';
-import type { SharedNode, SharedService, SharedServicePort } from '../../wire/messages.ts';
+import type { SharedEndpoint, SharedNode, SharedService, SharedServicePort } from '../../wire/messages.ts';
 
+const ZONE = 'topology.kubernetes.io/zone';
 const DEFAULT_AFFINITY_SECONDS = 10_800;
 
 /** Has the Service an address or a name that nodes have to serve? Not while its address is not yet allocated. */
@@ -33,7 +34,9 @@ export function sharedService(service: Service, slices: readonly EndpointSlice[]
   const balancers = (service.status?.loadBalancer?.ingress ?? [])
     .filter(({ ip, ipMode }) => ip !== undefined && ipMode !== 'Proxy')
     .map(({ ip }) => ip as string);
-  const externalIPs = [...new Set([...(spec.externalIPs ?? []), ...balancers])].sort();
+  const externalIPs = [...new Set(spec.externalIPs ?? [])].sort();
+  const balancerIPs = [...new Set(balancers)].filter((ip) => !externalIPs.includes(ip)).sort();
+  const sourceRanges = (spec.loadBalancerSourceRanges ?? []).map((range) => range.trim()).sort();
   return {
     v: 1,
     namespace,
@@ -41,6 +44,9 @@ export function sharedService(service: Service, slices: readonly EndpointSlice[]
     type: spec.type ?? 'ClusterIP',
     clusterIPs: addressesOf(service),
     ...(externalIPs.length === 0 ? {} : { externalIPs }),
+    ...(balancerIPs.length === 0 ? {} : { balancerIPs }),
+    ...(sourceRanges.length === 0 || spec.type !== 'LoadBalancer' ? {} : { sourceRanges }),
+    ...(spec.healthCheckNodePort ? { healthCheckNodePort: spec.healthCheckNodePort } : {}),
     ...(spec.sessionAffinity === 'ClientIP'
       ? {
           sessionAffinitySeconds:
@@ -101,13 +107,17 @@ function sharedPort(port: ServicePort, slices: readonly EndpointSlice[]): Shared
   };
 }
 
-/** Ready endpoints; when there is none, those that terminate but still serve (KEP-1669, as kube-proxy since 1.28). */
-function endpointsOf(port: ServicePort, slices: readonly EndpointSlice[]): SharedServicePort['endpoints'] {
+/**
+ * Ready endpoints and those that terminate but still serve (KEP-1669): a board with the policy Local may have none but
+ * the latter while others have ready ones.
+ */
+function endpointsOf(port: ServicePort, slices: readonly EndpointSlice[]): SharedEndpoint[] {
   const { ready, leaving } = candidates(port, slices);
-  return sorted(ready.size > 0 ? ready : leaving);
+  const all = new Map<string, SharedEndpoint>();
+  for (const [key, endpoint] of leaving) all.set(key, { ...endpoint, leaving: true });
+  for (const [key, endpoint] of ready) all.set(key, endpoint);
+  return sorted(all);
 }
-
-type SharedEndpoint = SharedServicePort['endpoints'][number];
 
 /** By address and port. The port's number is the slice's: a named target port may differ from pod to pod. */
 function candidates(
@@ -128,13 +138,25 @@ function candidates(
     for (const endpoint of slice.endpoints ?? []) {
       const ip = endpoint.addresses[0];
       if (ip === undefined) continue;
-      const entry = { ip, port: target.port, node: endpoint.nodeName ?? '', ...hostnameOf(endpoint) };
+      const entry = {
+        ip,
+        port: target.port,
+        node: endpoint.nodeName ?? '',
+        ...hostnameOf(endpoint),
+        ...hintsOf(endpoint),
+      };
       const state = stateOf(endpoint);
       if (state === 'ready') ready.set(`${ip}/${target.port}`, entry);
       else if (state === 'leaving') leaving.set(`${ip}/${target.port}`, entry);
     }
   }
   return { ready, leaving };
+}
+
+function hintsOf({ hints }: Endpoint): Pick<SharedEndpoint, 'zones' | 'nodes'> {
+  const zones = (hints?.forZones ?? []).map(({ name }) => name);
+  const nodes = (hints?.forNodes ?? []).map(({ name }) => name);
+  return { ...(zones.length === 0 ? {} : { zones }), ...(nodes.length === 0 ? {} : { nodes }) };
 }
 
 function stateOf({ conditions }: Endpoint): 'ready' | 'leaving' | 'out' {
@@ -148,5 +170,6 @@ export function sharedNode(node: Node): SharedNode | undefined {
   const internalIP = node.status?.addresses?.find(({ type }) => type === 'InternalIP')?.address;
   const podCIDR = node.spec?.podCIDR;
   if (!internalIP || !podCIDR) return undefined;
-  return { v: 1, name: node.metadata.name ?? '', internalIP, podCIDR };
+  const zone = node.metadata.labels?.[ZONE];
+  return { v: 1, name: node.metadata.name ?? '', internalIP, podCIDR, ...(zone ? { zone } : {}) };
 }

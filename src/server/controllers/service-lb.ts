@@ -97,7 +97,10 @@ export function isWrittenByOthers({ metadata, status }: Service): boolean {
 const addressesOf = ({ status }: Service): string[] =>
   (status?.loadBalancer?.ingress ?? []).flatMap(({ ip }) => ip ?? []);
 
-/** Writes the nodes' addresses into the status of Services of type LoadBalancer, as k3s' ServiceLB does. */
+/**
+ * Writes the nodes' addresses into the status of Services of type LoadBalancer, as k3s' ServiceLB does. Disabled, it
+ * takes back what it wrote before and leaves the rest to whoever does it instead.
+ */
 export function serviceLbController(context: ControllerContext): Controller {
   const { client, informers } = context;
   const services = informers.of(SERVICES);
@@ -175,12 +178,13 @@ export function serviceLbController(context: ControllerContext): Controller {
     ],
     reconcile: async () => {
       const all = services.list();
-      const plan = planBalancers(all, nodes.list(), nodesOf);
+      const disabled = context.disabled?.has('servicelb') ?? false;
+      const plan = planBalancers(all, disabled ? [] : nodes.list(), nodesOf);
       for (const service of all) {
         const wanted = plan.addresses.get(keyOf(service));
         if (wanted) {
           await write(service, wanted);
-          report(service, plan.waiting.get(keyOf(service)));
+          if (!disabled) report(service, plan.waiting.get(keyOf(service)));
         } else if (service.spec?.type !== 'LoadBalancer') await write(service, []);
       }
       for (const key of reported.keys()) if (!plan.waiting.has(key)) reported.delete(key);

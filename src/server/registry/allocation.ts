@@ -142,6 +142,7 @@ export class ServiceAllocator implements Allocator {
       const errors = [
         ...this.allocateAddress(object, before, taken),
         ...this.allocatePorts(object, old, before, taken),
+        ...this.allocateHealthCheckPort(object, old, before, taken),
       ];
       if (errors.length > 0) {
         throw invalid(SERVICE, stringAt(objectAt(object, 'metadata'), 'name'), errors);
@@ -259,6 +260,18 @@ export class ServiceAllocator implements Allocator {
         taken.ports.push(wanted);
       }
     });
+    return errors;
+  }
+
+  /** Also of a Service that wants no node ports. */
+  private allocateHealthCheckPort(
+    object: JsonObject,
+    old: JsonObject | undefined,
+    before: Holding,
+    taken: Holding,
+  ): FieldError[] {
+    const spec = objectAt(object, 'spec');
+    const errors: FieldError[] = [];
     const check = numberAt(spec, 'healthCheckNodePort') ?? 0;
     if (check === 0 && needsHealthCheckPort(spec)) {
       const kept = numberAt(objectAt(old, 'spec'), 'healthCheckNodePort') ?? 0;

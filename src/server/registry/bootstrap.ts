@@ -21,11 +21,9 @@ export interface BootstrapOptions {
   serviceCidr: string;
   /** The address of the Service `kube-system/kube-dns`; none without. */
   clusterDns?: string;
-  /** Where the API is reached from pods: the endpoint of the Service `kubernetes`. */
-  advertise: { address: string; port: number };
 }
 
-/** Idempotent: what exists stays as it is, but for the endpoint, which follows the server's address. */
+/** Idempotent: what exists stays as it is. The endpoint of the Service `kubernetes` is api-endpoint.ts's. */
 export async function bootstrap(options: BootstrapOptions): Promise<void> {
   const { registry, objects, serviceCidr, logger } = options;
   const context: RequestContext = {
@@ -49,15 +47,6 @@ export async function bootstrap(options: BootstrapOptions): Promise<void> {
   await Promise.all(objects.map((object) => create(withServiceCidr(object, serviceCidr))));
   const firstAddress = firstServiceAddress(serviceCidr);
   await create(kubernetesService(firstAddress));
-  const { address } = options.advertise;
-  if (address.startsWith('127.')) {
-    // A board without a network yet: an endpoint may not be a loopback address, and no pod could reach it there.
-    logger.warn(
-      { address },
-      'this machine has no address to be reached at; Service kubernetes has no endpoint yet',
-    );
-    return;
-  }
   if (options.clusterDns !== undefined) {
     try {
       await create(dnsService(options.clusterDns));
@@ -67,27 +56,12 @@ export async function bootstrap(options: BootstrapOptions): Promise<void> {
       logger.warn({ err: error }, 'the Service kube-dns could not be made');
     }
   }
-  for (const object of endpointsOf(options.advertise)) await put(registry, context, object);
 }
 
 function exists(store: Store, registry: ApiRegistry, target: Target): boolean {
   const { bucket } = registry.served.of(target.info);
   const key = target.namespace ? `${target.namespace}/${target.name}` : (target.name ?? '');
   return store.head(bucket, key) !== undefined;
-}
-
-async function put(registry: ApiRegistry, context: RequestContext, object: JsonObject): Promise<void> {
-  const target = targetOf(registry, object);
-  try {
-    await registry.create(context, { ...target, name: undefined }, object);
-  } catch (error) {
-    if (!isAlreadyExists(error)) throw error;
-    await registry.patch(context, target, { type: 'merge', body: withoutMeta(object) });
-  }
-}
-
-function withoutMeta({ apiVersion: _version, kind: _kind, ...rest }: JsonObject): JsonObject {
-  return rest;
 }
 
 function targetOf(registry: ApiRegistry, object: JsonObject): Target {
@@ -148,24 +122,4 @@ function dnsService(clusterIP: string): JsonObject {
       sessionAffinity: 'None',
     },
   };
-}
-
-function endpointsOf({ address, port }: { address: string; port: number }): JsonObject[] {
-  const metadata = { name: 'kubernetes', namespace: 'default' };
-  return [
-    {
-      apiVersion: 'v1',
-      kind: 'Endpoints',
-      metadata: { ...metadata, labels: { 'endpointslice.kubernetes.io/skip-mirror': 'true' } },
-      subsets: [{ addresses: [{ ip: address }], ports: [{ name: 'https', port, protocol: 'TCP' }] }],
-    },
-    {
-      apiVersion: 'discovery.k8s.io/v1',
-      kind: 'EndpointSlice',
-      metadata: { ...metadata, labels: { 'kubernetes.io/service-name': 'kubernetes' } },
-      addressType: 'IPv4',
-      endpoints: [{ addresses: [address], conditions: { ready: true } }],
-      ports: [{ name: 'https', port, protocol: 'TCP' }],
-    },
-  ];
 }

@@ -18,6 +18,22 @@ const zone = new ClusterZone({
         { name: '', protocol: 'UDP', port: 53, endpoints: [] },
       ],
     }),
+    sharedService({
+      name: 'plain',
+      clusterIPs: ['10.3.0.9'],
+      ports: [
+        {
+          name: 'http',
+          protocol: 'TCP',
+          port: 80,
+          endpoints: [
+            { ip: '10.42.0.8', port: 8080, node: 'a' },
+            { ip: '10.42.0.9', port: 8080, node: 'a', leaving: true },
+          ],
+        },
+        { name: 'https', protocol: 'TCP', port: 443, endpoints: [] },
+      ],
+    }),
     sharedService({ name: 'dual', clusterIPs: ['10.3.0.2', 'fd00::2'] }),
     sharedService({
       name: 'headless',
@@ -162,6 +178,31 @@ const EXAMPLES: [section: string, name: string, type: keyof typeof TYPE, answer:
     [`102.1.42.10.in-addr.arpa. IN PTR 10-42-1-102.headless.default.${suffix}.`],
   ],
   [
+    'CoreDNS: PTR of a pod behind a ClusterIP',
+    '8.0.42.10.in-addr.arpa',
+    'PTR',
+    [`8.0.42.10.in-addr.arpa. IN PTR 10-42-0-8.plain.default.${suffix}.`],
+  ],
+  [
+    'CoreDNS: its name',
+    `10-42-0-8.plain.default.${suffix}`,
+    'A',
+    [`10-42-0-8.plain.default.${suffix}. IN A 10.42.0.8`],
+  ],
+  [
+    'what terminates has no name any more',
+    '9.0.42.10.in-addr.arpa',
+    'PTR',
+    ['NXDOMAIN', SOA.replace('cluster.local.', '42.10.in-addr.arpa.')],
+  ],
+  ['no names for what is outside', '1.2.0.192.in-addr.arpa', 'PTR', ['foreign']],
+  [
+    'CoreDNS: SRV of all ports',
+    `plain.default.${suffix}`,
+    'SRV',
+    [80, 443].map((port) => `plain.default.${suffix}. IN SRV ${port} plain.default.${suffix}.`).sort(),
+  ],
+  [
     '2.5 ExternalName',
     `foo.default.${suffix}`,
     'A',
@@ -209,6 +250,23 @@ describe('DNS specification', () => {
     expect(found.kind === 'records' && found.additional.map(text)).toContain(
       `my-pet.headless.default.${suffix}. IN A 10.42.0.100`,
     );
+  });
+
+  it('comes to the same by changes as anew', () => {
+    const a = sharedService({ name: 'a', clusterIPs: ['10.3.0.50'] });
+    const b = sharedService({ name: 'b', namespace: 'other', headless: true, hosts: [{ ip: '10.42.0.60' }] });
+    const moved = sharedService({ name: 'a', clusterIPs: ['10.3.0.51'] });
+    const changing = new ClusterZone({ cluster: CLUSTER, serial: 1, services: [a, b] });
+    changing.update([moved], 2);
+    const answers = ([name, type]: readonly [string, keyof typeof TYPE]) =>
+      lines(changing.lookup({ name, type: TYPE[type] }));
+    expect(answers([`a.default.${suffix}`, 'A'])).toEqual([`a.default.${suffix}. IN A 10.3.0.51`]);
+    expect(answers(['50.0.3.10.in-addr.arpa', 'PTR'])[0]).toBe('NXDOMAIN');
+    expect(answers(['51.0.3.10.in-addr.arpa', 'PTR'])).toHaveLength(1);
+    // Its namespace has no Service any more.
+    expect(answers([`other.${suffix}`, 'A'])[0]).toBe('NXDOMAIN');
+    expect(answers(['60.0.42.10.in-addr.arpa', 'PTR'])[0]).toBe('NXDOMAIN');
+    expect(answers(['cluster.local', 'SOA'])[0]).toContain(' 2 7200 ');
   });
 
   it('ends a loop of ExternalNames', () => {

@@ -1,6 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { buildRuleset, type RulesetInput } from '../../../src/agent/network/ruleset.ts';
-import { renderChange, renderRuleset } from '../../../src/agent/network/ruleset-text.ts';
+import { BoardRules, type RulesetInput } from '../../../src/agent/network/board-rules.ts';
 import type { Pod } from '../../../src/api/types/core-v1.ts';
 import type { SharedService } from '../../../src/wire/messages.ts';
 
@@ -82,7 +81,8 @@ const base: RulesetInput = {
   nodeName: 'one',
   clusterCidr: '10.42.0.0/16',
   serviceCidr: '10.43.0.0/16',
-  dns: { address: '10.43.0.10', port: 10053 },
+  podCidr: '10.42.0.0/29',
+  loopback: [{ address: '10.43.0.10', protocol: 'udp', port: 53, to: 10053 }],
   services: [sticky, web, dns, empty, headless],
   hostPorts: [
     {
@@ -157,20 +157,32 @@ const guarded: RulesetInput = {
     { ip: '10.42.0.7', pod: podOf('free', { app: 'db' }) },
   ],
 };
+const whole = (input: RulesetInput): string => {
+  const rules = new BoardRules();
+  rules.update(input);
+  return rules.whole();
+};
+const change = (before: RulesetInput, after: RulesetInput): string => {
+  const rules = new BoardRules();
+  rules.update(before);
+  rules.settled();
+  rules.update(after);
+  return rules.change();
+};
 const file = (name: string): string => new URL(`./${name}.nft`, import.meta.url).pathname;
 
 describe('nft scripts', () => {
   it('of a board with nothing yet', async () => {
-    const script = renderRuleset(buildRuleset({ nodeName: 'one', services: [], hostPorts: [] }));
+    const script = whole({ nodeName: 'one', services: [], hostPorts: [] });
     await expect(script).toMatchFileSnapshot(file('bare'));
   });
 
   it('of every kind of Service and hostPort', async () => {
-    await expect(renderRuleset(buildRuleset(base))).toMatchFileSnapshot(file('full'));
+    await expect(whole(base)).toMatchFileSnapshot(file('full'));
   });
 
   it('of NetworkPolicies', async () => {
-    await expect(renderRuleset(buildRuleset(guarded))).toMatchFileSnapshot(file('policies'));
+    await expect(whole(guarded)).toMatchFileSnapshot(file('policies'));
   });
 
   it('of a peer that comes, elsewhere and here', async () => {
@@ -178,8 +190,7 @@ describe('nft scripts', () => {
     const peer = next.policies?.[0]?.ingress?.[0]?.peers?.[0];
     if (peer && 'pods' in peer) peer.pods.push({ ip: '10.42.1.9', node: 'two' });
     const pods = [...(guarded.pods ?? []), { ip: '10.42.0.9', pod: podOf('shop', { app: 'front' }) }];
-    const change = renderChange(buildRuleset(guarded), buildRuleset({ ...next, pods }));
-    await expect(change).toMatchFileSnapshot(file('policies-change'));
+    await expect(change(guarded, { ...next, pods })).toMatchFileSnapshot(file('policies-change'));
   });
 
   it('of a change of endpoints, a new Service and a removed one', async () => {
@@ -188,19 +199,19 @@ describe('nft scripts', () => {
     const filled = structuredClone(empty);
     filled.ports[0]?.endpoints.push(endpoint('10.42.1.8', 'two'));
     const next = { ...base, services: [dns, scaled, filled], hostPorts: [] };
-    await expect(renderChange(buildRuleset(base), buildRuleset(next))).toMatchFileSnapshot(file('change'));
+    await expect(change(base, next)).toMatchFileSnapshot(file('change'));
   });
 });
 
-describe('renderChange', () => {
+describe('a change', () => {
   it('is nothing when nothing changed, whatever the order', () => {
     const turned = { ...base, services: [...base.services].reverse() };
-    expect(renderChange(buildRuleset(base), buildRuleset(turned))).toBe('');
+    expect(change(base, turned)).toBe('');
   });
 
   it('replaces everything when the cluster’s networks change', () => {
-    const next = buildRuleset({ ...base, clusterCidr: '10.52.0.0/16' });
-    expect(renderChange(buildRuleset(base), next)).toBe(renderRuleset(next));
+    const next = { ...base, clusterCidr: '10.52.0.0/16' };
+    expect(change(base, next).split('\n').sort()).toEqual(whole(next).split('\n').sort());
   });
 
   it('costs the same for one Service among many', () => {
@@ -221,10 +232,15 @@ describe('renderChange', () => {
           }
         : service,
     );
-    const script = renderChange(
-      buildRuleset({ ...base, services: many }),
-      buildRuleset({ ...base, services: changed }),
-    );
-    expect(script.trim().split('\n')).toHaveLength(2);
+    const script = change({ ...base, services: many }, { ...base, services: changed });
+    // Its address and its node port now have one endpoint: elements, no chain.
+    expect(script.trim().split('\n')).toEqual([
+      'delete element ip copepod ep-1 { 10.43.14.0 . tcp . 80 }',
+      'delete element ip copepod services { 10.43.14.0 . tcp . 80 }',
+      'delete element ip copepod node-ep-1 { tcp . 31000 }',
+      'delete element ip copepod nodeports { tcp . 31000 }',
+      'add element ip copepod services { 10.43.14.0 . tcp . 80 : goto pick-0 }',
+      'add element ip copepod nodeports { tcp . 31000 : goto node-pick-0 }',
+    ]);
   });
 });

@@ -60,7 +60,7 @@ describe('sharedService', () => {
     ]);
   });
 
-  it('serves by ready endpoints, and by terminating ones that still serve when none is ready', () => {
+  it('tells which endpoints are ready and which leave and still serve', () => {
     const leaving = {
       addresses: ['10.42.0.3'],
       conditions: { ready: false, serving: true, terminating: true },
@@ -69,10 +69,10 @@ describe('sharedService', () => {
     const ready = { addresses: ['10.42.0.5'], conditions: { ready: true } };
     const ips = (endpoints: Endpoint[]) =>
       sharedService(service(spec), [slice(endpoints, [{ name: 'http', port: 1 }])])?.ports[0]?.endpoints.map(
-        ({ ip }) => ip,
+        ({ ip, leaving }) => `${ip}${leaving ? ' leaving' : ''}`,
       );
-    expect(ips([leaving, broken, ready])).toEqual(['10.42.0.5']);
-    expect(ips([leaving, broken])).toEqual(['10.42.0.3']);
+    expect(ips([leaving, broken, ready])).toEqual(['10.42.0.3 leaving', '10.42.0.5']);
+    expect(ips([leaving, broken])).toEqual(['10.42.0.3 leaving']);
     expect(ips([broken])).toEqual([]);
   });
 
@@ -145,7 +145,10 @@ describe('sharedService', () => {
       service(
         {
           ...spec,
+          type: 'LoadBalancer',
           sessionAffinity: 'ClientIP',
+          loadBalancerSourceRanges: [' 10.0.0.0/8 '],
+          healthCheckNodePort: 30_555,
           externalTrafficPolicy: 'Local',
           internalTrafficPolicy: 'Cluster',
           externalIPs: ['1.2.3.4'],
@@ -162,9 +165,30 @@ describe('sharedService', () => {
       sessionAffinitySeconds: 10_800,
       externalTrafficPolicy: 'Local',
       internalTrafficPolicy: 'Cluster',
-      externalIPs: ['1.2.3.4', '5.6.7.8'],
+      externalIPs: ['1.2.3.4'],
+      balancerIPs: ['5.6.7.8'],
+      sourceRanges: ['10.0.0.0/8'],
+      healthCheckNodePort: 30_555,
     });
+    if (shared)
+      expect(parseMessage('SharedService', encodeMessage('SharedService', shared) ?? '').ok).toBe(true);
   });
+});
+
+it('carries the hints of endpoints', () => {
+  const hinted = slice(
+    [
+      {
+        addresses: ['10.42.0.9'],
+        nodeName: 'one',
+        hints: { forZones: [{ name: 'cellar' }], forNodes: [{ name: 'one' }] },
+      },
+    ],
+    [{ name: 'http', port: 8080 }],
+  );
+  expect(sharedService(service(spec), [hinted])?.ports[0]?.endpoints).toEqual([
+    { ip: '10.42.0.9', port: 8080, node: 'one', zones: ['cellar'], nodes: ['one'] },
+  ]);
 });
 
 describe('sharedNode', () => {
@@ -178,6 +202,10 @@ describe('sharedNode', () => {
     };
     expect(sharedNode(node)).toBeUndefined();
     expect(sharedNode({ ...node, status })).toBeUndefined();
+    const labels = { 'topology.kubernetes.io/zone': 'cellar' };
+    expect(
+      sharedNode({ ...node, metadata: { name: 'a', labels }, spec: { podCIDR: '10.42.0.0/24' }, status }),
+    ).toMatchObject({ zone: 'cellar' });
     expect(sharedNode({ ...node, spec: { podCIDR: '10.42.0.0/24' }, status })).toEqual({
       v: 1,
       name: 'a',

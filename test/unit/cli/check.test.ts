@@ -110,6 +110,16 @@ describe('copepod check', () => {
       { run: failing('nft', { notFound: true }) },
       /warning +nftables[^\n]*\n +-> apt-get install nftables/,
     ],
+    [
+      'no conntrack',
+      { run: failing('conntrack', { notFound: true }) },
+      /warning +conntrack[^\n]*UDP[^\n]*\n +-> apt-get install conntrack/,
+    ],
+    [
+      'no connection tracking',
+      { run: failing('nf_conntrack', {}) },
+      /warning +kernel: nf_conntrack[^\n]*\n +-> [^\n]*modprobe nf_conntrack/,
+    ],
     ['no vxlan', { run: failing('type vxlan', { stderr: 'no\n' }) }, /warning +kernel: vxlan/],
     ['little memory', { totalMemory: 256 * MEGABYTE }, /warning +memory +256 MB/],
   ])('warns, but lets copepod run: %s', async (_, machine, line) => {

@@ -48,9 +48,9 @@ describe('UdpFlows', () => {
   it('goes on when there was nothing to delete', async () => {
     const commands = new FakeNetCommands().on('conntrack', failing('conntrack', '0 flow entries'));
     const flows = new UdpFlows({ commands, logger: silentLogger });
-    await flows.applied([service(['10.42.0.2'])]);
+    await flows.applied([{ next: service(['10.42.0.2']) }]);
     expect(commands.take()).toEqual([]);
-    await flows.applied([service(['10.42.0.3'])]);
+    await flows.applied([{ previous: service(['10.42.0.2']), next: service(['10.42.0.3']) }]);
     expect(commands.take()).toHaveLength(2);
   });
 
@@ -59,7 +59,8 @@ describe('UdpFlows', () => {
     const logger = { ...silentLogger, warn: (_fields: object, text: string) => warnings.push(text) };
     const commands = new FakeNetCommands().on('conntrack', notInstalled('conntrack'));
     const flows = new UdpFlows({ commands, logger });
-    for (const ip of ['10.42.0.2', '10.42.0.3', '10.42.0.4']) await flows.applied([service([ip])]);
+    for (const ip of ['10.42.0.2', '10.42.0.3', '10.42.0.4'])
+      await flows.applied([{ previous: service([ip]), next: service([]) }]);
     expect(commands.take()).toHaveLength(1);
     expect(warnings).toHaveLength(1);
   });

@@ -159,3 +159,138 @@ describe('LinuxPodNetwork', () => {
     await network.stop();
   });
 });
+
+describe('the way to other boards', () => {
+  const uplink = (mtu: number, address = '192.168.1.10') => ({
+    ifname: 'eth0',
+    mtu,
+    flags: ['UP'],
+    address: '02:00:00:00:00:01',
+    addr_info: [{ family: 'inet', local: address, prefixlen: 24 }],
+  });
+  const other = (internalIP: string): SharedNode => ({
+    v: 1,
+    name: 'two',
+    internalIP,
+    podCIDR: '10.42.1.0/24',
+  });
+  const kernel = (links: object[], routes: object[] = [], overlays: object[] = []): void => {
+    commands
+      .on('ip -json -4 addr', JSON.stringify(links))
+      .on('ip -json -4 route', JSON.stringify(routes))
+      .on('ip -json -d addr', JSON.stringify(overlays))
+      .on('ip -json -4 neigh', '[]')
+      .on('bridge', '[]');
+  };
+  const bridge = (mtu: number) => ({
+    ifname: 'cpod0',
+    mtu,
+    flags: ['UP'],
+    address: '0a:58:0a:2a:00:01',
+    addr_info: [{ family: 'inet', local: '10.42.0.1', prefixlen: 24 }],
+  });
+  const overlay = (local: string, mtu: number) => ({
+    ifname: 'cpodx0',
+    mtu,
+    flags: ['UP'],
+    address: '0a:59:0a:2a:00:01',
+    linkinfo: { info_data: { id: 79, local, port: 8472 } },
+    addr_info: [{ family: 'inet', local: '10.42.0.1' }],
+  });
+  /** The lines of all batches since the last look. */
+  const told = (): string[] =>
+    commands
+      .take()
+      .filter((entry) => / -batch -/.test(entry))
+      .flatMap((entry) => entry.split('\n').slice(1));
+
+  it('has the uplink’s MTU on a shared segment, and room for a tunnel’s headers across a router', async () => {
+    kernel([uplink(1400)]);
+    const network = make();
+    await network.start();
+    commands.take();
+    network.update([self, other('192.168.1.11')], cluster);
+    await network.settled();
+    expect(told()).toEqual([
+      'link add cpod0 address 0a:58:0a:2a:00:01 mtu 1400 type bridge forward_delay 0',
+      'link set cpod0 up',
+      'addr add 10.42.0.1/24 dev cpod0',
+      'route replace 10.43.0.0/16 dev cpod0 src 10.42.0.1 proto 79',
+      'route replace 10.42.1.0/24 via 192.168.1.11 dev eth0 proto 79',
+    ]);
+
+    // The other board moves behind a router.
+    kernel(
+      [uplink(1400), bridge(1400)],
+      [
+        { dst: '10.43.0.0/16', dev: 'cpod0' },
+        { dst: '10.42.1.0/24', gateway: '192.168.1.11', dev: 'eth0' },
+      ],
+    );
+    network.update([self, other('172.16.0.5')], cluster);
+    await network.settled();
+    expect(told()).toEqual([
+      'link add cpodx0 address 0a:59:0a:2a:00:01 mtu 1350 type vxlan id 79 dstport 8472 local 192.168.1.10 nolearning',
+      'addr add 10.42.0.1/32 dev cpodx0',
+      'link set cpodx0 up',
+      'neigh replace 10.42.1.1 lladdr 0a:59:0a:2a:01:01 dev cpodx0 nud permanent',
+      'fdb replace 0a:59:0a:2a:01:01 dev cpodx0 dst 172.16.0.5',
+      'link set cpod0 mtu 1350',
+      'route replace 10.43.0.0/16 dev cpod0 src 10.42.0.1 proto 79',
+      'route replace 10.42.1.0/24 via 10.42.1.1 dev cpodx0 onlink proto 79',
+    ]);
+
+    // And back; the tunnel goes, its room is given back.
+    kernel(
+      [uplink(1400), bridge(1350)],
+      [
+        { dst: '10.43.0.0/16', dev: 'cpod0' },
+        { dst: '10.42.1.0/24', gateway: '10.42.1.1', dev: 'cpodx0' },
+      ],
+      [overlay('192.168.1.10', 1350)],
+    );
+    network.update([self, other('192.168.1.12')], cluster);
+    await network.settled();
+    expect(told()).toEqual([
+      'link set cpod0 mtu 1400',
+      'route replace 10.43.0.0/16 dev cpod0 src 10.42.0.1 proto 79',
+      'route replace 10.42.1.0/24 via 192.168.1.12 dev eth0 proto 79',
+      'link del cpodx0',
+    ]);
+    await network.stop();
+  });
+
+  it('makes the tunnel anew when this board has another address', async () => {
+    kernel(
+      [uplink(1500, '192.168.1.99'), bridge(1450)],
+      [
+        { dst: '10.43.0.0/16', dev: 'cpod0' },
+        { dst: '10.42.1.0/24', gateway: '10.42.1.1', dev: 'cpodx0' },
+      ],
+      [overlay('192.168.1.10', 1450)],
+    );
+    const network = make();
+    await network.start();
+    commands.take();
+    network.update([{ ...self, internalIP: '192.168.1.99' }, other('172.16.0.5')], cluster);
+    await network.settled();
+    expect(told().slice(0, 2)).toEqual([
+      'link del cpodx0',
+      'link add cpodx0 address 0a:59:0a:2a:00:01 mtu 1450 type vxlan id 79 dstport 8472 local 192.168.1.99 nolearning',
+    ]);
+    await network.stop();
+  });
+
+  it('looks at links and routes only when boards or the cluster changed', async () => {
+    kernel([uplink(1500), bridge(1500)], [{ dst: '10.43.0.0/16', dev: 'cpod0' }]);
+    const network = make();
+    await network.start();
+    network.update([self], cluster);
+    await network.settled();
+    commands.take();
+    network.update([{ ...self }], { ...cluster });
+    await network.settled();
+    expect(commands.take()).toEqual([]);
+    await network.stop();
+  });
+});

@@ -37,7 +37,7 @@ beforeEach(() => {
 
 describe('NetTable', () => {
   it('writes many changes as one transaction within 100 ms', async () => {
-    table.setCidrs('10.42.0.0/16', '10.43.0.0/16');
+    table.setFacts({ clusterCidr: '10.42.0.0/16', serviceCidr: '10.43.0.0/16' });
     for (let index = 1; index < 50; index += 1) table.setServices([service('web', `10.43.0.${index}`)]);
     expect(scripts()).toEqual([]);
     await clock.advance(100);

@@ -40,6 +40,16 @@ export function endpointsController(context: ControllerContext): Controller {
       .filter((service) => selects(service, pod) || (old !== undefined && selects(service, old)))
       .map(({ metadata }) => `${metadata.namespace}/${metadata.name}`);
 
+  const servicesOn = (node: string | undefined): string[] =>
+    slices
+      .list()
+      .filter(
+        (slice) =>
+          slice.metadata.labels?.[MANAGED_BY] === MANAGER &&
+          slice.endpoints?.some(({ nodeName }) => nodeName === node),
+      )
+      .map(({ metadata }) => `${metadata.namespace}/${metadata.labels?.[SERVICE_NAME]}`);
+
   const removeEndpoints = async (namespace: string | undefined, name: string): Promise<void> => {
     try {
       if (endpoints.get(namespace, name)) await client.delete(ENDPOINTS, namespace, name);
@@ -95,7 +105,12 @@ export function endpointsController(context: ControllerContext): Controller {
           : undefined,
       ),
       watch(endpoints, ({ metadata }) => `${metadata.namespace}/${metadata.name}`),
-      watch(nodes, () => undefined),
+      // A node's zone is told with its endpoints.
+      watch(nodes, ({ metadata }, { old }) =>
+        old && metadata.labels?.[ZONE] !== old.metadata.labels?.[ZONE]
+          ? servicesOn(metadata.name)
+          : undefined,
+      ),
     ],
     reconcile: async (key) => {
       const { namespace, name } = splitKey(key);

@@ -1,5 +1,10 @@
 import type { Pod, Service } from '../../../api/types/core-v1.ts';
-import type { Endpoint, EndpointPort, EndpointSlice } from '../../../api/types/discovery-v1.ts';
+import type {
+  Endpoint,
+  EndpointHints,
+  EndpointPort,
+  EndpointSlice,
+} from '../../../api/types/discovery-v1.ts';
 import type { NewObject } from '../../../client/port.ts';
 import { sameJson } from '../../../lib/equal.ts';
 import { canonicalJson } from '../shared/hash.ts';
@@ -11,6 +16,8 @@ export const MANAGED_BY = 'endpointslice.kubernetes.io/managed-by';
 export const MANAGER = 'endpointslice-controller.k8s.io';
 const HEADLESS = 'service.kubernetes.io/headless';
 const MOST_ENDPOINTS = 100;
+/** Values of trafficDistribution; `PreferClose` is the old name of `PreferSameZone`. */
+const DISTRIBUTIONS: ReadonlySet<string> = new Set(['PreferClose', 'PreferSameNode', 'PreferSameZone']);
 
 type AddressType = 'IPv4' | 'IPv6';
 
@@ -148,18 +155,31 @@ function endpointOf(
   const { namespace = '', name = '', uid = '' } = pod.metadata;
   const nodeName = pod.spec?.nodeName;
   const zone = nodeName && zoneOf(nodeName);
+  const ready = Boolean(service.spec?.publishNotReadyAddresses) || (serving && !terminating);
+  const hints = ready ? hintsFor(service.spec?.trafficDistribution, zone, nodeName) : undefined;
   return {
     addresses: [address],
-    conditions: {
-      ready: Boolean(service.spec?.publishNotReadyAddresses) || (serving && !terminating),
-      serving,
-      terminating,
-    },
+    conditions: { ready, serving, terminating },
+    ...(hints ? { hints } : {}),
     ...(hostname === undefined ? {} : { hostname }),
     ...(nodeName ? { nodeName } : {}),
     ...(zone ? { zone } : {}),
     targetRef: { kind: 'Pod', namespace, name, uid },
   };
+}
+
+/** Who an endpoint is meant for; clients elsewhere use it when they have none of their own. */
+function hintsFor(
+  distribution: string | undefined,
+  zone: string | undefined,
+  node: string | undefined,
+): EndpointHints | undefined {
+  if (distribution === undefined || !DISTRIBUTIONS.has(distribution)) return undefined;
+  const hints: EndpointHints = {
+    ...(zone ? { forZones: [{ name: zone }] } : {}),
+    ...(node && distribution === 'PreferSameNode' ? { forNodes: [{ name: node }] } : {}),
+  };
+  return hints.forZones || hints.forNodes ? hints : undefined;
 }
 
 const identity = (endpoint: Endpoint): string => `${endpoint.targetRef?.uid}/${endpoint.addresses[0]}`;

@@ -5,6 +5,11 @@ import { ephemeralVolumeController } from './ephemeral.ts';
 import { volumeExpander } from './expand.ts';
 import { localPathDeleter, localPathProvisioner } from './local-path.ts';
 import { claimProtection, volumeProtection } from './protection.ts';
+import { withoutLocalPath } from './without-local-path.ts';
+
+/** Volumes that were made before it was disabled are still deleted with their claims. */
+const localStorage = (context: ControllerContext): Service =>
+  context.disabled?.has('local-storage') ? withoutLocalPath(context) : localPathProvisioner(context);
 
 export const STORAGE_CONTROLLERS: readonly ((context: ControllerContext) => Service)[] = [
   claimBinder,
@@ -13,6 +18,6 @@ export const STORAGE_CONTROLLERS: readonly ((context: ControllerContext) => Serv
   volumeProtection,
   volumeExpander,
   ephemeralVolumeController,
-  localPathProvisioner,
+  localStorage,
   localPathDeleter,
 ];

@@ -1,0 +1,160 @@
+import { execFileSync } from 'node:child_process';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { type Board, BoardNetwork } from '../support/boards.ts';
+import { Cluster } from '../support/cluster.ts';
+
+// A board without nftables, as the program is told: Services through userspace, and what `copepod cleanup` leaves.
+const network = new BoardNetwork();
+let board: Board;
+let cluster: Cluster;
+
+const busybox = (command: string) => ({
+  name: 'main',
+  image: 'copepod.local/busybox',
+  imagePullPolicy: 'IfNotPresent',
+  command: ['sh', '-c', command],
+});
+
+beforeAll(async () => {
+  await network.start();
+  board = await network.board('plain');
+  cluster = await Cluster.start({
+    board,
+    flags: ['--proxy-mode=userspace', '--disable=servicelb,local-storage', '--disable=metrics,dashboard'],
+  });
+  await cluster.kubectl.apply({
+    apiVersion: 'apps/v1',
+    kind: 'Deployment',
+    metadata: { name: 'web' },
+    spec: {
+      replicas: 2,
+      selector: { matchLabels: { app: 'web' } },
+      template: {
+        metadata: { labels: { app: 'web' } },
+        spec: {
+          terminationGracePeriodSeconds: 1,
+          containers: [
+            {
+              ...busybox('mkdir /www; hostname > /www/index.html; httpd -f -p 8080 -h /www'),
+              ports: [{ name: 'http', containerPort: 8080 }],
+              readinessProbe: { httpGet: { port: 'http', path: '/' }, periodSeconds: 1 },
+            },
+          ],
+        },
+      },
+    },
+  });
+  await cluster.kubectl.apply({
+    apiVersion: 'v1',
+    kind: 'Service',
+    metadata: { name: 'web' },
+    spec: {
+      type: 'LoadBalancer',
+      selector: { app: 'web' },
+      ports: [{ port: 80, targetPort: 'http', nodePort: 30080 }],
+    },
+  });
+  await cluster.kubectl.apply({
+    apiVersion: 'v1',
+    kind: 'Pod',
+    metadata: { name: 'client' },
+    spec: {
+      terminationGracePeriodSeconds: 1,
+      containers: [{ ...busybox('sleep 1000000'), ports: [{ containerPort: 9999, hostPort: 9999 }] }],
+    },
+  });
+  await cluster.kubectl.line('rollout status deployment/web --timeout=90s');
+  await cluster.kubectl.line('wait --for=condition=Ready pod/client --timeout=60s');
+});
+afterAll(async () => {
+  await cluster?.dispose();
+  await network.stop();
+});
+
+describe('a board in userspace mode', () => {
+  const inPod = (command: string) => cluster.kubectl.ok(['exec', 'client', '--', 'sh', '-c', command]);
+
+  it('says what it does and what it cannot', async () => {
+    expect(cluster.process.logTail(2000)).toContain('Services by the userspace proxy');
+    const events = await cluster.kubectl.line(
+      'get events -A --field-selector involvedObject.kind=Node -o jsonpath={.items[*].reason}',
+    );
+    expect(events).toContain('UserspaceProxy');
+    expect(board.run('nft', 'list', 'tables')).not.toContain('copepod');
+  });
+
+  it('answers for Services by name, address and node port, from pods, the board and outside', async () => {
+    const hosts = new Set<string>();
+    expect(await inPod('nslookup web.default.svc.cluster.local')).toContain('10.43.');
+    await cluster.eventually('both pods to answer a pod', async () => {
+      hosts.add((await inPod('wget -q -O - http://web/')).trim());
+      return hosts.size === 2;
+    });
+    const ip = await cluster.kubectl.line('get service web -o jsonpath={.spec.clusterIP}');
+    for (const address of [`${ip}:80`, '127.0.0.1:30080', `${board.ip}:30080`]) {
+      expect(hosts).toContain(board.httpGet(`http://${address}/`).trim());
+    }
+  });
+
+  it('leads pods to the API', async () => {
+    expect(await inPod('nc -w 3 kubernetes 443 </dev/null && echo reached')).toContain('reached');
+  });
+
+  it('follows its pods', async () => {
+    await cluster.kubectl.line('scale deployment web --replicas=0');
+    await cluster.eventually('nobody to answer', () =>
+      inPod('wget -q -O - http://web/').then(
+        () => false,
+        (error: Error) => error.message.includes('refused'),
+      ),
+    );
+  });
+
+  it('does without what was disabled', async () => {
+    expect(await cluster.kubectl.line('get service web -o jsonpath={.status.loadBalancer}')).toBe('{}');
+    expect(await cluster.kubectl.line('get storageclass')).not.toContain('local-path');
+    expect(await cluster.kubectl.line('api-versions')).not.toContain('metrics.k8s.io');
+  });
+});
+
+describe('copepod cleanup', () => {
+  const cleanup = (...flags: string[]): { text: string; code: number } => {
+    const [file = '', ...args] = [
+      ...board.enter,
+      process.execPath,
+      'dist/copepod.js',
+      'cleanup',
+      `--data-dir=${cluster.dataDir}`,
+      `--node-name=${board.name}`,
+      `--docker-host=${board.docker.dockerHost}`,
+      ...flags,
+    ];
+    try {
+      return { text: execFileSync(file, args, { encoding: 'utf8' }), code: 0 };
+    } catch (error) {
+      const { stdout, status } = error as { stdout: string; status: number };
+      return { text: stdout, code: status };
+    }
+  };
+
+  it('refuses while copepod runs, tells, and then leaves nothing behind', async () => {
+    expect(cleanup('--yes')).toMatchObject({ code: 1, text: expect.stringContaining('stop copepod first') });
+    await cluster.process.stop();
+    expect(board.run('ip', 'addr')).toMatch(/cpod0|copepod-svc/);
+    const told = cleanup();
+    expect(told).toMatchObject({ code: 0, text: expect.stringContaining('--yes would remove') });
+    expect(told.text).toMatch(/containers: [1-9]/);
+    expect(board.run('ip', 'addr')).toContain('cpod0');
+
+    expect(cleanup('--yes')).toMatchObject({ code: 0, text: expect.stringContaining('Removed:') });
+    expect(await board.docker.call('GET', '/containers/json?all=true')).toEqual([]);
+    expect(board.run('ip', 'addr')).not.toMatch(/cpod|vethcp|copepod|10\.4[23]\./);
+    expect(board.run('ip', 'route')).not.toMatch(/10\.4[23]\./);
+    expect(board.run('nft', 'list', 'tables')).not.toContain('copepod');
+    expect(board.run('iptables-save')).not.toContain('COPEPOD');
+    expect(board.run('cat', '/proc/self/mountinfo')).not.toContain(`${cluster.dataDir}/`);
+    expect(board.run('ls', '/var/log')).not.toMatch(/pods|containers/);
+    // Again: there is nothing.
+    expect(cleanup('--yes').code).toBe(0);
+  });
+});
