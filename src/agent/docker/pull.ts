@@ -1,10 +1,11 @@
 import type { Readable } from 'node:stream';
 import type { Clock, Timer } from '../../lib/clock.ts';
-import { RuntimeError } from '../runtime.ts';
+import { type PullOptions, type RegistryAuth, RuntimeError } from '../runtime.ts';
+import type { DockerAuth } from './client.ts';
 import { toRuntimeError } from './errors.ts';
 
 /** A pull that shows no progress this long is given up, and tried again after the back-off. */
-const STALL_MS = 120_000;
+export const STALL_MS = 120_000;
 
 /** `name` and `tag` as `POST /images/create` takes them; without a tag Docker would pull every tag there is. */
 export function splitReference(reference: string): { name: string; tag: string } {
@@ -22,9 +23,10 @@ export function followPull(options: {
   clock: Clock;
   stream: Readable;
   reference: string;
-  signal?: AbortSignal;
+  pull: PullOptions;
 }): Promise<void> {
-  const { clock, stream, reference, signal } = options;
+  const { clock, stream, reference } = options;
+  const { signal, onProgress, stallMs = STALL_MS } = options.pull;
   return new Promise((resolve, reject) => {
     let buffered = '';
     let failure: Error | undefined;
@@ -35,9 +37,7 @@ export function followPull(options: {
     };
     const watch = (): void => {
       timer?.cancel();
-      timer = clock.after(STALL_MS, () =>
-        fail(new RuntimeError('Timeout', `pull of ${reference} made no progress for ${STALL_MS / 1000} s`)),
-      );
+      timer = clock.after(stallMs, () => fail(stalled(reference, stallMs)));
     };
     const onAbort = (): void => fail(new RuntimeError('ImagePull', `pull of ${reference} was cancelled`));
     signal?.addEventListener('abort', onAbort, { once: true });
@@ -49,8 +49,10 @@ export function followPull(options: {
       const lines = buffered.split('\n');
       buffered = lines.pop() ?? '';
       for (const line of lines) {
-        const message = failureIn(line);
+        const entry = entryOf(line);
+        const message = failureIn(entry);
         if (message !== undefined) fail(pullError(message));
+        else if (entry) onProgress?.(entry);
       }
     });
     stream.on('error', (error) => {
@@ -59,7 +61,7 @@ export function followPull(options: {
     stream.once('close', () => {
       timer?.cancel();
       signal?.removeEventListener('abort', onAbort);
-      const message = failureIn(buffered);
+      const message = failureIn(entryOf(buffered));
       if (message !== undefined) failure ??= pullError(message);
       if (failure) reject(failure);
       else resolve();
@@ -68,17 +70,38 @@ export function followPull(options: {
   });
 }
 
-function failureIn(line: string): string | undefined {
+export function stalled(reference: string, stallMs: number): RuntimeError {
+  return new RuntimeError('Timeout', `pull of ${reference} made no progress for ${stallMs / 1000} s`);
+}
+
+interface Entry {
+  error?: string;
+  errorDetail?: { message?: string };
+  id?: string;
+  status?: string;
+  progressDetail?: { current?: number; total?: number };
+}
+
+function entryOf(line: string): Entry | undefined {
   if (line.trim() === '') return undefined;
   try {
-    const entry = JSON.parse(line) as { error?: string; errorDetail?: { message?: string } };
-    return entry.errorDetail?.message ?? entry.error;
+    return JSON.parse(line) as Entry;
   } catch {
     return undefined;
   }
 }
 
+function failureIn(entry: Entry | undefined): string | undefined {
+  return entry?.errorDetail?.message ?? entry?.error;
+}
+
 function pullError(message: string): RuntimeError {
   const known = toRuntimeError(new Error(message));
   return known.code === 'Other' ? new RuntimeError('ImagePull', message) : known;
+}
+
+/** As the header X-Registry-Auth takes it. */
+export function registryAuth({ username, password, serverAddress, identityToken }: RegistryAuth): DockerAuth {
+  if (identityToken !== undefined) return { identitytoken: identityToken, serveraddress: serverAddress };
+  return { username, password, serveraddress: serverAddress };
 }

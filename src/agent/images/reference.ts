@@ -9,6 +9,8 @@ const REFERENCE = new RegExp(
 export interface ImageReference {
   /** As written, with `:latest` when it has neither tag nor digest. */
   reference: string;
+  /** What the engine knows it by: of a name with tag and digest only the digest counts. */
+  engineName: string;
   /** The registry that credentials are looked up for: `docker.io` for short names. */
   registry: string;
   repository: string;
@@ -26,11 +28,33 @@ export function parseImageReference(text: string): ImageReference | undefined {
     domain !== undefined &&
     (/[.:]/.test(domain) || domain === 'localhost' || domain !== domain.toLowerCase());
   const repository = isHost || domain === undefined ? path : `${domain}/${path}`;
+  const reference = tag === undefined && digest === undefined ? `${text}:latest` : text;
+  const hub = !isHost || domain === 'docker.io' || domain === 'index.docker.io';
   return {
-    reference: tag === undefined && digest === undefined ? `${text}:latest` : text,
-    registry: isHost ? domain : 'docker.io',
+    reference,
+    engineName: tag !== undefined && digest !== undefined ? text.replace(`:${tag}@`, '@') : reference,
+    registry: hub ? 'docker.io' : domain,
     repository,
     ...(tag === undefined ? {} : { tag }),
     ...(digest === undefined ? {} : { digest }),
   };
+}
+
+/** The path of the repository at its registry: short names of Docker Hub are below `library/`. */
+export function repositoryPath({ registry, repository }: ImageReference): string {
+  return registry === 'docker.io' && !repository.includes('/') ? `library/${repository}` : repository;
+}
+
+/** `:tag` or `@digest`, as it follows the repository's name. */
+export function versionOf({ tag, digest }: ImageReference): string {
+  return digest === undefined ? `:${tag ?? 'latest'}` : `@${digest}`;
+}
+
+/** One name for all ways to write the same image, the one that Docker lists it by. */
+export function familiarName(text: string): string {
+  const image = parseImageReference(text);
+  if (!image) return text;
+  const { registry, repository } = image;
+  const name = registry === 'docker.io' ? repository.replace(/^library\//, '') : `${registry}/${repository}`;
+  return `${name}${versionOf(image)}`;
 }

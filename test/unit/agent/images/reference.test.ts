@@ -1,8 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { splitReference } from '../../../../src/agent/docker/pull.ts';
-import { pullCredentials } from '../../../../src/agent/images/credentials.ts';
-import { parseImageReference } from '../../../../src/agent/images/reference.ts';
-import { FakeDesired, testPod } from '../../../support/fake-node.ts';
+import { familiarName, parseImageReference, repositoryPath } from '../../../../src/agent/images/reference.ts';
 
 const DIGEST = `sha256:${'a'.repeat(64)}`;
 
@@ -26,39 +24,22 @@ describe('image references', () => {
     expect(splitReference('localhost:5000/a:1')).toEqual({ name: 'localhost:5000/a', tag: '1' });
     expect(splitReference(`a@${DIGEST}`)).toEqual({ name: 'a', tag: DIGEST });
   });
-});
 
-describe('imagePullSecrets', () => {
-  const desired = new FakeDesired();
-  const auths = {
-    'https://index.docker.io/v1/': { auth: Buffer.from('me:pass:word').toString('base64') },
-    'ghcr.io/team': { username: 'team', password: 'p' },
-    'ghcr.io': { username: 'all', password: 'p' },
-    '*.example.com': { username: 'wild', password: 'p' },
-  };
-  desired.setConfig({
-    apiVersion: 'v1',
-    kind: 'Secret',
-    metadata: { namespace: 'default', name: 'regcred' },
-    data: { '.dockerconfigjson': Buffer.from(JSON.stringify({ auths })).toString('base64') },
-  });
-  const pod = testPod('a', { containers: [], imagePullSecrets: [{ name: 'missing' }, { name: 'regcred' }] });
   it.each([
-    ['busybox', ['me']],
-    ['ghcr.io/team/app', ['team', 'all']],
-    ['ghcr.io/other/app', ['all']],
-    ['r.example.com/x', ['wild']],
-    ['a.b.example.com/x', []],
-    ['quay.io/x', []],
-  ])('%s -> %j', (image, users) => {
-    const reference = parseImageReference(image);
-    if (!reference) throw new Error('not a reference');
-    expect(pullCredentials(pod, reference, desired).map(({ username }) => username)).toEqual(users);
+    ['busybox', 'busybox:latest'],
+    ['docker.io/library/busybox:1', 'busybox:1'],
+    ['index.docker.io/me/app', 'me/app:latest'],
+    ['ghcr.io/a/b', 'ghcr.io/a/b:latest'],
+    [`docker.io/library/a:1@${DIGEST}`, `a@${DIGEST}`],
+  ])('%s is listed as %s', (text, name) => {
+    expect(familiarName(text)).toBe(name);
   });
 
-  it('keeps colons of a password', () => {
-    const reference = parseImageReference('busybox');
-    if (!reference) throw new Error('not a reference');
-    expect(pullCredentials(pod, reference, desired)[0]?.password).toBe('pass:word');
+  it('know the engine’s name and the path at the registry', () => {
+    const image = parseImageReference(`localhost:5000/a:1@${DIGEST}`);
+    expect(image?.engineName).toBe(`localhost:5000/a@${DIGEST}`);
+    const [short, own] = ['busybox', 'me/app'].map((text) => parseImageReference(text));
+    expect(short && repositoryPath(short)).toBe('library/busybox');
+    expect(own && repositoryPath(own)).toBe('me/app');
   });
 });
