@@ -4,7 +4,7 @@ import { networkInterfaces } from 'node:os';
 export type Interfaces = NodeJS.Dict<{ address: string; family: string; internal: boolean }[]>;
 
 /** Interfaces that container engines and networks made, not the board's own. */
-const MADE_INTERFACES = /^(lo|cpod|docker|br-|veth|virbr|vxlan|flannel|cni)/;
+const MADE_INTERFACES = /^(lo|cpod|copepod|docker|br-|veth|virbr|vxlan|flannel|cni)/;
 
 /** This machine's own IPv4 address: that of the default route's interface, else of the first that is its own. */
 export async function nodeAddress(root = ''): Promise<string | undefined> {

@@ -1,6 +1,6 @@
 import { isConflict, isNotFound } from '../api/errors.ts';
 import { NODES, PODS } from '../api/kinds.ts';
-import type { Node, Pod } from '../api/types/core-v1.ts';
+import type { Node, Pod, Taint } from '../api/types/core-v1.ts';
 import type { NodeLiveness } from '../client/boards.ts';
 import type { EventRecorder, EventWriter } from '../client/events.ts';
 import type { Informer, InformerSet } from '../client/informer.ts';
@@ -11,7 +11,15 @@ import { sameJson } from '../lib/equal.ts';
 import type { Logger } from '../lib/logger.ts';
 import { type Service, ServiceGroup } from '../lib/service.ts';
 import {
-  disruptionOf,
+  DEFAULT_RATES,
+  EvictionPace,
+  type EvictionRates,
+  isCutOff,
+  rateOf,
+  zoneOf,
+  zonesOf,
+} from './eviction-pace.ts';
+import {
   lostConditions,
   NOT_READY,
   readyStatus,
@@ -40,6 +48,8 @@ export class NodeMonitor implements Service {
   private readonly health: Controller;
   private readonly evictions: Controller;
   private readonly services: ServiceGroup;
+  private readonly rates: EvictionRates;
+  private readonly pace = new EvictionPace();
   private unsubscribe: (() => void) | undefined;
   /** Since when a node carries its NoExecute taints, by `node/key`, monotonic. */
   private readonly tainted = new Map<string, number>();
@@ -51,11 +61,14 @@ export class NodeMonitor implements Service {
     logger: Logger;
     events: EventWriter;
     liveness: NodeLiveness;
+    /** Default: Kubernetes' own. */
+    rates?: Partial<EvictionRates>;
   }) {
     this.client = options.client;
     this.clock = options.clock;
     this.recorder = options.events.of('node-controller');
     this.liveness = options.liveness;
+    this.rates = { ...DEFAULT_RATES, ...options.rates };
     this.nodes = options.informers.of(NODES);
     this.pods = options.informers.of(PODS).addIndex('node', ({ spec }) => spec?.nodeName || undefined);
     const { clock, logger } = options;
@@ -128,17 +141,31 @@ export class NodeMonitor implements Service {
       }
     }
     if (readyStatus(node) !== 'True') await this.markPods(name);
-    await this.taint(node, now);
-    return left > 0 ? left : undefined;
+    const { evicting, again } = this.turnOf(node);
+    const taints = wantedTaints(node, evicting, now);
+    if (taints) await this.setTaints(node, taints);
+    const waits = [left, again ?? 0].filter((wait) => wait > 0);
+    return waits.length > 0 ? Math.min(...waits) : undefined;
   }
 
-  private async taint(node: Node, now: string): Promise<void> {
-    const evicting = disruptionOf(this.nodes.list()) === 'none';
-    // In a disruption taints that evict are not added; in a full one those there are taken back.
-    const keep = evicting || (disruptionOf(this.nodes.list()) === 'partial' && this.hasHealthTaint(node));
-    const taints = wantedTaints(node, keep, now);
-    if (!taints) return;
-    const { uid, resourceVersion, name = '' } = node.metadata;
+  /** Whether the pods of a node that is not ready have to go now, and when to ask again. */
+  private turnOf(node: Node): { evicting: boolean; again?: number } {
+    const ready = readyStatus(node);
+    if (ready === 'True' || !node.status?.conditions?.some(({ type }) => type === 'Ready'))
+      return { evicting: true };
+    const zones = zonesOf(this.nodes.list(), this.rates);
+    // In a disruption of everything the taints that are there are taken back, too.
+    if (isCutOff(zones)) return { evicting: false };
+    if (this.hasHealthTaint(node)) return { evicting: true };
+    const zone = zoneOf(node);
+    const health = zones.get(zone);
+    const wait = health && this.pace.turn(zone, rateOf(health, this.rates), this.clock.monotonic());
+    if (wait === undefined) return { evicting: false };
+    return wait === 0 ? { evicting: true } : { evicting: false, again: wait };
+  }
+
+  private async setTaints({ metadata }: Node, taints: readonly Taint[]): Promise<void> {
+    const { uid, resourceVersion, name = '' } = metadata;
     await this.client.patch(NODES, undefined, name, {
       type: 'merge',
       body: { metadata: { uid, resourceVersion }, spec: { taints: taints.length > 0 ? taints : null } },

@@ -59,8 +59,8 @@ export function lostConditions(node: Node, timestamp: string): NodeCondition[] |
 }
 
 /**
- * The node's taints after its conditions; undefined when they are right already. `evicting` is off in a disruption of the
- * whole cluster, and then no pod is driven out of a node because of its health.
+ * The node's taints after its conditions; undefined when they are right already. Without `evicting` no pod is driven out
+ * because of the node's health: the cluster is disrupted, or it is not the node's turn (see EvictionPace).
  */
 export function wantedTaints(node: Node, evicting: boolean, timestamp: string): Taint[] | undefined {
   const present = node.spec?.taints ?? [];
@@ -86,17 +86,4 @@ export function wantedTaints(node: Node, evicting: boolean, timestamp: string): 
     .filter((one) => !present.some((taint) => same(one, taint)))
     .map((one): Taint => ({ ...one, timeAdded: timestamp }));
   return added.length === 0 && kept.length === present.length ? undefined : [...kept, ...added];
-}
-
-export type Disruption = 'none' | 'partial' | 'full';
-
-/**
- * How much of the cluster is down (ComputeZoneState of Kubernetes): all of it says more about the server or its network
- * than about the boards; more than half of it stops evictions too, until somebody looked.
- */
-export function disruptionOf(nodes: readonly Node[]): Disruption {
-  const down = nodes.filter((node) => readyStatus(node) !== 'True').length;
-  if (down === 0) return 'none';
-  if (down === nodes.length) return 'full';
-  return down > 2 && down / nodes.length >= 0.55 ? 'partial' : 'none';
 }

@@ -19,7 +19,7 @@ const TYPES: Readonly<
     noun: 'a file',
     create: async (path) => (await open(path, 'a', 0o644)).close(),
   },
-  Socket: { is: (stats) => stats.isSocket(), noun: 'a socket' },
+  Socket: { is: (stats) => stats.isSocket(), noun: 'a socket file' },
   CharDevice: { is: (stats) => stats.isCharacterDevice(), noun: 'a character device' },
   BlockDevice: { is: (stats) => stats.isBlockDevice(), noun: 'a block device' },
 };

@@ -1,4 +1,5 @@
-import { execFile } from 'node:child_process';
+import { execFile, spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { access, constants, readFile } from 'node:fs/promises';
 import { promisify } from 'node:util';
 import type { Mounter } from './port.ts';
@@ -36,6 +37,20 @@ export class SystemMounter implements Mounter {
     const host = server.includes(':') ? `[${server}]` : server;
     const flags = options.length > 0 ? ['-o', options.join(',')] : [];
     await run('mount', ['-t', 'nfs', ...flags, `${host}:${exported}`, path], { timeout: NFS_TIMEOUT_MS });
+  }
+
+  async bindOpen(fd: number, target: string): Promise<void> {
+    // The child finds it as its descriptor 3. A path that mount(8) resolved again would be a name, not what was opened.
+    const child = spawn('mount', ['--no-canonicalize', '--bind', '/proc/self/fd/3', target], {
+      stdio: ['ignore', 'ignore', 'pipe', fd],
+      timeout: COMMAND_TIMEOUT_MS,
+    });
+    let words = '';
+    child.stderr?.on('data', (chunk: Buffer) => {
+      words = (words + chunk.toString()).slice(0, 1024);
+    });
+    const [code] = (await once(child, 'close')) as [number | null];
+    if (code !== 0) throw new Error(`mount of a subPath failed: ${words.trim() || `exit code ${code}`}`);
   }
 
   async unmount(path: string): Promise<void> {

@@ -1,19 +1,22 @@
 import { createHash } from 'node:crypto';
-import { chmod, chown, mkdir, readdir, realpath, rm, stat } from 'node:fs/promises';
-import { isAbsolute, join, relative } from 'node:path';
-import { parseQuantity, wholeUnits } from '../../api/quantity.ts';
+import { chmod, chown, mkdir, readdir, rm, stat } from 'node:fs/promises';
+import { isAbsolute, join } from 'node:path';
 import type { Container, PersistentVolume, Pod, Volume, VolumeMount } from '../../api/types/core-v1.ts';
 import type { Clock } from '../../lib/clock.ts';
 import type { Random } from '../../lib/random.ts';
 import { ContainerConfigError } from '../containers/config-error.ts';
-import { expand } from '../containers/expansion.ts';
 import { identity } from '../names.ts';
 import type { ContainerMount } from '../runtime.ts';
 import { type Payload, writeAtomically } from './atomic-writer.ts';
 import { type ContentContext, hasContent, volumeContent } from './content.ts';
+import { deviceMount, isDevice } from './devices.ts';
+import { emptyDirPath, memoryVolumeBytes } from './empty-dir.ts';
 import { prepareHostPath } from './host-path.ts';
+import type { ImageVolumes } from './image-volume.ts';
 import { boundVolume, claimOf, prepareDirectory, type Source, sourceOf } from './persistent.ts';
 import { type Mounter, type PodVolumes, VolumeError } from './port.ts';
+import { readOnlyBelow } from './read-only.ts';
+import { bindSubPath, resolveInside, subPathOf } from './sub-path.ts';
 
 const PROPAGATION = { None: 'rprivate', HostToContainer: 'rslave', Bidirectional: 'rshared' } as const;
 
@@ -30,6 +33,8 @@ export class NodeVolumes implements PodVolumes {
   private readonly mounter: Mounter;
   private readonly content: (pod: Pod) => ContentContext;
   private readonly persistent: () => readonly PersistentVolume[];
+  private readonly recursiveReadOnly: () => boolean;
+  private readonly images: Pick<ImageVolumes, 'prepare'> | undefined;
   /** `uid/volume` -> what was written last, to leave alone what has not changed. */
   private readonly written = new Map<string, string>();
 
@@ -43,6 +48,10 @@ export class NodeVolumes implements PodVolumes {
     content: (pod: Pod) => ContentContext;
     /** The volumes of this node's claims, as the server tells them. */
     persistent: () => readonly PersistentVolume[];
+    /** Can the engine make what is mounted below a read-only volume read-only too? (API 1.44 and Linux 5.12) */
+    recursiveReadOnly?: () => boolean;
+    /** Volumes of the type image are refused without it. */
+    images?: Pick<ImageVolumes, 'prepare'>;
   }) {
     this.podsDirectory = options.podsDirectory;
     this.volatileDirectory = options.volatileDirectory;
@@ -51,44 +60,81 @@ export class NodeVolumes implements PodVolumes {
     this.mounter = options.mounter;
     this.content = options.content;
     this.persistent = options.persistent;
+    this.recursiveReadOnly = options.recursiveReadOnly ?? (() => false);
+    this.images = options.images;
   }
 
   async prepare(pod: Pod): Promise<void> {
-    const { uid } = identity(pod);
     for (const volume of pod.spec?.volumes ?? []) {
-      if (hasContent(volume)) await this.prepareContent(pod, volume);
-      else if (volume.emptyDir) await this.prepareEmptyDir(uid, volume, pod.spec?.securityContext?.fsGroup);
-      else if (volume.hostPath) await prepareHostPath(volume.name, volume.hostPath);
-      else if (claimOf(pod, volume) !== undefined || volume.nfs) await this.preparePersistent(pod, volume);
-      else throw new VolumeError(volume.name, `volume type ${typeOf(volume)} is not supported on this node`);
+      await this.prepareVolume(pod, volume).catch((error) => {
+        throw VolumeError.from(volume.name, error);
+      });
     }
+  }
+
+  private async prepareVolume(pod: Pod, volume: Volume): Promise<void> {
+    if (hasContent(volume)) await this.prepareContent(pod, volume);
+    else if (volume.emptyDir) await this.prepareEmptyDir(pod, volume);
+    else if (volume.hostPath) await prepareHostPath(volume.name, volume.hostPath);
+    else if (claimOf(pod, volume) !== undefined || volume.nfs) await this.preparePersistent(pod, volume);
+    else if (volume.image && this.images) await this.images.prepare(pod, volume, this.rootOf(pod, volume));
+    else throw new VolumeError(volume.name, `volume type ${typeOf(volume)} is not supported on this node`);
   }
 
   async mounts(pod: Pod, container: Container, env: Map<string, string>): Promise<ContainerMount[]> {
     const mounts: ContainerMount[] = [];
-    for (const mount of container.volumeMounts ?? []) {
-      const volume = pod.spec?.volumes?.find(({ name }) => name === mount.name);
-      if (!volume) throw new ContainerConfigError(`volume "${mount.name}" not found`);
-      if (mount.recursiveReadOnly === 'Enabled') {
+    for (const [index, mount] of (container.volumeMounts ?? []).entries()) {
+      const volume = volumeOf(pod, mount.name);
+      const containerPath = isAbsolute(mount.mountPath) ? mount.mountPath : `/${mount.mountPath}`;
+      const readOnly = this.isReadOnly(volume, mount);
+      if (this.isBlock(pod, volume)) {
         throw new ContainerConfigError(
-          `recursiveReadOnly of volume "${mount.name}" is not supported on this node`,
+          `volume ${volume.name} has volumeMode Block, but is specified in volumeMounts`,
         );
       }
       const root = this.rootOf(pod, volume);
       const subPath = subPathOf(mount, env);
+      if (isDevice(volume)) {
+        mounts.push(await deviceMount(root, containerPath, readOnly));
+        continue;
+      }
+      const below = readOnly ? readOnlyBelow(mount, this.recursiveReadOnly()) : undefined;
       mounts.push({
-        hostPath: subPath ? await this.resolveSubPath(volume, root, subPath) : root,
-        containerPath: isAbsolute(mount.mountPath) ? mount.mountPath : `/${mount.mountPath}`,
-        // What the agent writes is never the container's to change, as in the kubelet.
-        readOnly:
-          mount.readOnly === true ||
-          hasContent(volume) ||
-          volume.persistentVolumeClaim?.readOnly === true ||
-          volume.nfs?.readOnly === true,
+        hostPath: subPath
+          ? await this.subPathSource(pod, volume, subPath, { container: container.name, index })
+          : root,
+        containerPath,
+        readOnly,
         propagation: PROPAGATION[mount.mountPropagation ?? 'None'],
+        ...(below ? { readOnlyBelow: below } : {}),
       });
     }
+    for (const { name, devicePath } of container.volumeDevices ?? []) {
+      const volume = volumeOf(pod, name);
+      if (!this.isBlock(pod, volume)) {
+        throw new ContainerConfigError(
+          `volume ${name} has volumeMode Filesystem, but is specified in volumeDevices`,
+        );
+      }
+      const readOnly = volume.persistentVolumeClaim?.readOnly === true;
+      mounts.push(await deviceMount(this.rootOf(pod, volume), devicePath, readOnly));
+    }
     return mounts;
+  }
+
+  /** What the agent writes is never the container's to change, as in the kubelet. */
+  private isReadOnly(volume: Volume, mount: VolumeMount): boolean {
+    return (
+      mount.readOnly === true ||
+      hasContent(volume) ||
+      volume.image !== undefined ||
+      volume.persistentVolumeClaim?.readOnly === true ||
+      volume.nfs?.readOnly === true
+    );
+  }
+
+  private isBlock(pod: Pod, volume: Volume): boolean {
+    return claimOf(pod, volume) !== undefined && this.sourceOf(pod, volume).kind === 'block';
   }
 
   async teardown(podUid: string): Promise<void> {
@@ -131,9 +177,10 @@ export class NodeVolumes implements PodVolumes {
     this.written.set(key, fingerprint);
   }
 
-  private async prepareEmptyDir(uid: string, volume: Volume, fsGroup: number | undefined): Promise<void> {
-    const { medium = '', sizeLimit } = volume.emptyDir ?? {};
-    const directory = this.pathOf(uid, volume);
+  private async prepareEmptyDir(pod: Pod, volume: Volume): Promise<void> {
+    const { medium = '' } = volume.emptyDir ?? {};
+    const fsGroup = pod.spec?.securityContext?.fsGroup;
+    const directory = this.pathOf(identity(pod).uid, volume);
     const exists = await stat(directory).then(
       () => true,
       () => false,
@@ -143,7 +190,7 @@ export class NodeVolumes implements PodVolumes {
     }
     if (!exists) await mkdir(directory, { recursive: true });
     if (medium === 'Memory' && (await this.mounter.mountsBelow(directory)).length === 0) {
-      const sizeBytes = sizeLimit === undefined ? 0 : wholeUnits(parseQuantity(sizeLimit));
+      const sizeBytes = memoryVolumeBytes(pod, volume, this.content(pod).fields.allocatable.memory);
       await this.mounter.mountTmpfs(directory, { mode: '0777', ...(sizeBytes > 0 ? { sizeBytes } : {}) });
     } else if (exists) {
       return;
@@ -188,9 +235,10 @@ export class NodeVolumes implements PodVolumes {
 
   private pathOf(uid: string, volume: Volume): string {
     if (volume.hostPath) return volume.hostPath.path;
-    const root = hasContent(volume) ? this.volatileDirectory : this.podsDirectory;
+    if (volume.emptyDir) return emptyDirPath(this.podsDirectory, uid, volume.name);
     return join(
-      root,
+      // An image may have to be copied, and is no secret.
+      volume.image ? this.podsDirectory : this.volatileDirectory,
       uid,
       'volumes',
       `kubernetes.io~${PLUGINS[typeOf(volume)] ?? typeOf(volume)}`,
@@ -198,78 +246,49 @@ export class NodeVolumes implements PodVolumes {
     );
   }
 
-  /** The real path of a subPath, made when missing; one that leads out of the volume (by a symlink) is refused. */
-  private async resolveSubPath(volume: Volume, root: string, subPath: string): Promise<string> {
-    const base = await realpath(root);
-    const wanted = join(base, subPath);
-    let found = await realpath(wanted).catch(() => undefined);
-    if (found === undefined) {
-      if (hasContent(volume))
-        throw new ContainerConfigError(`failed to prepare subPath for volumeMount "${volume.name}"`);
-      await this.guard(volume, base, subPath);
-      await mkdir(wanted, { recursive: true, mode: 0o755 });
-      const gid = (await stat(base)).gid;
-      await chown(wanted, 0, gid);
-      found = await realpath(wanted);
-    }
-    if (!inside(base, found)) {
-      throw new ContainerConfigError(
-        `failed to prepare subPath for volumeMount "${volume.name}": it leads out of the volume`,
-      );
-    }
-    return found;
-  }
-
-  /** Before a directory is made: the part of the path that exists must already be inside. */
-  private async guard(volume: Volume, base: string, subPath: string): Promise<void> {
-    let path = base;
-    for (const part of subPath.split('/')) {
-      path = join(path, part);
-      const found = await realpath(path).catch(() => undefined);
-      if (found === undefined) return;
-      if (!inside(base, found)) {
-        throw new ContainerConfigError(
-          `failed to prepare subPath for volumeMount "${volume.name}": it leads out of the volume`,
-        );
-      }
+  /**
+   * Where a subPath is mounted from. What the agent wrote (configMap, secret, …) is mounted from its place; of a volume that
+   * containers write to, a mount of its own is made that nobody can redirect.
+   */
+  private async subPathSource(
+    pod: Pod,
+    volume: Volume,
+    subPath: string,
+    use: { container: string; index: number },
+  ): Promise<string> {
+    const root = this.rootOf(pod, volume);
+    const place = `for volumeMount "${volume.name}" of container "${use.container}"`;
+    try {
+      if (hasContent(volume) || volume.image) return await resolveInside(root, subPath);
+      const { uid } = identity(pod);
+      const target = join(this.podsDirectory, uid, SUB_PATHS, volume.name, use.container, String(use.index));
+      await bindSubPath(this.mounter, root, subPath, target);
+      return target;
+    } catch (error) {
+      throw new ContainerConfigError(`failed to prepare subPath ${place}: ${(error as Error).message}`);
     }
   }
 }
 
+/** As in the kubelet's directory of a pod. */
+const SUB_PATHS = 'volume-subpaths';
+
 /** The kubelet's directory names. */
 const PLUGINS: Readonly<Record<string, string>> = {
-  emptyDir: 'empty-dir',
   configMap: 'configmap',
   secret: 'secret',
   downwardAPI: 'downward-api',
   projected: 'projected',
 };
 
+function volumeOf(pod: Pod, name: string): Volume {
+  const volume = pod.spec?.volumes?.find((each) => each.name === name);
+  if (!volume) throw new ContainerConfigError(`volume "${name}" not found`);
+  return volume;
+}
+
 function typeOf(volume: Volume): string {
   return Object.keys(volume).find((key) => key !== 'name') ?? 'emptyDir';
-}
-
-function subPathOf(mount: VolumeMount, env: Map<string, string>): string | undefined {
-  if (!mount.subPathExpr) return mount.subPath || undefined;
-  let missing: string | undefined;
-  const path = expand(mount.subPathExpr, (name) => {
-    if (!env.has(name)) missing = name;
-    return env.get(name);
-  });
-  if (missing !== undefined) {
-    throw new ContainerConfigError(`missing value for "${missing}" in subPathExpr of volume "${mount.name}"`);
-  }
-  if (isAbsolute(path) || path.split('/').includes('..')) {
-    throw new ContainerConfigError(
-      `subPathExpr of volume "${mount.name}" expands to the invalid path "${path}"`,
-    );
-  }
-  return path;
-}
-
-function inside(base: string, path: string): boolean {
-  const way = relative(base, path);
-  return way === '' || !(way.startsWith('..') || isAbsolute(way));
 }
 
 function fingerprintOf(payload: Payload): string {

@@ -16,6 +16,7 @@ import { VolumeError } from './port.ts';
 export type Source =
   | { kind: 'hostPath'; hostPath: HostPathVolumeSource; path: string; made: boolean }
   | { kind: 'local'; path: string; made: boolean }
+  | { kind: 'block'; path: string }
   | { kind: 'nfs'; nfs: NFSVolumeSource; options: readonly string[] };
 
 /** The claim that the pod's volume stands for; undefined for other volumes. */
@@ -40,7 +41,9 @@ export function boundVolume(
 export function sourceOf(volume: string, persistent: PersistentVolume): Source {
   const { spec = {} } = persistent;
   if (spec.volumeMode === 'Block') {
-    throw new VolumeError(volume, 'volumeMode Block is not supported on this node');
+    // The device is the volume: only one that is named as such, and that is not the node's by accident.
+    if (spec.local) return { kind: 'block', path: spec.local.path };
+    throw new VolumeError(volume, 'volumeMode Block is supported for local volumes only');
   }
   const made = localPathDirectory(persistent) !== undefined;
   if (spec.hostPath) {
@@ -71,6 +74,11 @@ export async function prepareDirectory(
   pod: Pod,
 ): Promise<void> {
   const { path } = source;
+  if (source.kind === 'block') {
+    const device = await stat(path).catch(() => undefined);
+    if (!device?.isBlockDevice()) throw new VolumeError(volume, `${path} is not a block device`);
+    return;
+  }
   const exists = await stat(path).then(
     () => true,
     () => false,

@@ -20,6 +20,17 @@ export class VolumeError extends Error {
     this.name = 'VolumeError';
     this.volume = volume;
   }
+
+  /**
+   * What the system refuses is the volume's failure, in Go's words, which people search for: `mkdir /path: no space left on
+   * device`. Every other error stays what it is.
+   */
+  static from(volume: string, error: unknown): unknown {
+    const { syscall, path, message } = error as NodeJS.ErrnoException;
+    if (syscall === undefined) return error;
+    const [, text = message] = /^[A-Z0-9]+: ([^,]+)/.exec(message) ?? [];
+    return new VolumeError(volume, `${syscall}${path === undefined ? '' : ` ${path}`}: ${text}`);
+  }
 }
 
 /** Mounts of the host. */
@@ -30,6 +41,8 @@ export interface Mounter {
     path: string,
     options: { server: string; path: string; options: readonly string[] },
   ): Promise<void>;
+  /** Mounts what the descriptor has open at `target`, which exists. */
+  bindOpen(fd: number, target: string): Promise<void>;
   unmount(path: string): Promise<void>;
   /** Mount points at or below a path, deepest last. */
   mountsBelow(path: string): Promise<string[]>;

@@ -11,6 +11,8 @@ import type { Mounter } from './port.ts';
 
 /** The report is repeated until the server takes the volume back: it may have got lost on either side. */
 const REPEAT_MS = 30_000;
+/** Pods that are not wanted any more end soon; nobody tells when they have. */
+const UNWANTED_GO_MS = 5_000;
 
 /**
  * Removes the directories of released volumes (see removalNode) and tells the server. To remove what is not there is
@@ -19,7 +21,8 @@ const REPEAT_MS = 30_000;
 export class VolumeRemover implements Service {
   private readonly node: string;
   private readonly desired: Pick<DesiredState, 'volumes' | 'pods' | 'onChange'>;
-  private readonly mounter: Mounter;
+  private readonly removeDirectory: (path: string) => Promise<void>;
+  private readonly inUse: () => boolean;
   private readonly report: (report: VolumeReport) => Promise<void>;
   private readonly clock: Clock;
   private readonly logger: Logger;
@@ -30,14 +33,18 @@ export class VolumeRemover implements Service {
   constructor(options: {
     node: string;
     desired: Pick<DesiredState, 'volumes' | 'pods' | 'onChange'>;
-    mounter: Mounter;
+    /** Removes the tree at a path; success when nothing is there. */
+    removeDirectory: (path: string) => Promise<void>;
+    /** Something may still run here of pods that are not desired any more: their volumes are not known. */
+    inUse: () => boolean;
     report: (report: VolumeReport) => Promise<void>;
     clock: Clock;
     logger: Logger;
   }) {
     this.node = options.node;
     this.desired = options.desired;
-    this.mounter = options.mounter;
+    this.removeDirectory = options.removeDirectory;
+    this.inUse = options.inUse;
     this.report = options.report;
     this.clock = options.clock;
     this.logger = options.logger;
@@ -61,6 +68,10 @@ export class VolumeRemover implements Service {
     if (!this.running) return;
     const released = this.desired.volumes().filter((volume) => removalNode(volume) === this.node);
     if (released.length === 0) return;
+    if (this.inUse()) {
+      this.lookAfter(UNWANTED_GO_MS);
+      return;
+    }
     const used = new Set(this.desired.pods().flatMap(claimsUsed));
     const present = this.desired.volumes().filter(({ status }) => status?.phase !== 'Released');
     for (const volume of released) {
@@ -74,7 +85,11 @@ export class VolumeRemover implements Service {
       this.busy.add(key);
       void this.remove(volume).finally(() => this.busy.delete(key));
     }
-    this.timer ??= this.clock.after(REPEAT_MS, () => {
+    this.lookAfter(REPEAT_MS);
+  }
+
+  private lookAfter(milliseconds: number): void {
+    this.timer ??= this.clock.after(milliseconds, () => {
       this.timer = undefined;
       this.look();
     });
@@ -84,7 +99,9 @@ export class VolumeRemover implements Service {
     const { name = '', uid = '' } = volume.metadata;
     let error: string | undefined;
     try {
-      await this.removeDirectory(volume);
+      const path = localPathDirectory(volume);
+      if (path === undefined) throw new Error('its path is not one of the local-path provisioner');
+      await this.removeDirectory(path);
     } catch (failure) {
       error = failure instanceof Error ? failure.message : String(failure);
       this.logger.warn({ volume: name, error }, 'the directory of a released volume was not removed');
@@ -95,13 +112,13 @@ export class VolumeRemover implements Service {
       this.logger.debug({ err: failure, volume: name }, 'the removal of a volume is reported later');
     }
   }
+}
 
-  private async removeDirectory(volume: PersistentVolume): Promise<void> {
-    const path = localPathDirectory(volume);
-    if (path === undefined) throw new Error('its path is not one of the local-path provisioner');
-    const mounted = await this.mounter.mountsBelow(path);
-    // Never delete through a mount: what lies behind it is not ours.
+/** Never deletes through a mount: what lies behind it is not ours. */
+export function directoryRemover(mounter: Mounter): (path: string) => Promise<void> {
+  return async (path) => {
+    const mounted = await mounter.mountsBelow(path);
     if (mounted.length > 0) throw new Error(`still mounted: ${mounted.join(', ')}`);
     await rm(path, { recursive: true, force: true, maxRetries: 3 });
-  }
+  };
 }

@@ -8,7 +8,6 @@ import {
   parseThrottled,
   smooth,
 } from '../../../src/health/measure-parse.ts';
-import { type PressureState, pressures } from '../../../src/health/pressure.ts';
 
 describe('measurements', () => {
   it('reads processor times', () => {
@@ -102,29 +101,5 @@ describe('measurements', () => {
     expect(once).toBeCloseTo(1 - 1 / Math.E, 10);
     expect(smooth(undefined, 0.7, 0)).toBe(0.7);
     expect(smooth(0.5, 1, -5)).toBe(0.5);
-  });
-});
-
-describe('pressures', () => {
-  const fine = { cpu: 0, load: 0, memTotal: 1e9, memAvailable: 5e8, diskTotal: 1e10, diskAvailable: 5e9 };
-  const full = { ...fine, diskAvailable: 9e8 };
-
-  it('come at once and go after five quiet minutes', () => {
-    let state: PressureState = {};
-    const at = (now: number, measurements: typeof fine): string[] => {
-      const result = pressures(measurements, state, now);
-      state = result.state;
-      return Object.keys(result.conditions);
-    };
-    expect(at(0, fine)).toEqual([]);
-    expect(at(10_000, full)).toEqual(['DiskPressure']);
-    expect(at(20_000, fine)).toEqual(['DiskPressure']);
-    expect(at(290_000, full)).toEqual(['DiskPressure']);
-    expect(at(580_000, { ...fine, memAvailable: 5e7 })).toEqual(['MemoryPressure', 'DiskPressure']);
-    expect(at(590_000, fine)).toEqual(['MemoryPressure']);
-    expect(at(900_000, fine)).toEqual([]);
-    expect(at(900_001, { ...fine, memTotal: 0, memAvailable: 0, diskTotal: 0, diskAvailable: 0 })).toEqual(
-      [],
-    );
   });
 });
