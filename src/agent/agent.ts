@@ -1,7 +1,7 @@
-import { cpus, totalmem } from 'node:os';
+import { cpus, homedir, release, totalmem } from 'node:os';
+import { join } from 'node:path';
 import type { Pod } from '../api/types/core-v1.ts';
 import { BoardMeter } from '../health/measure.ts';
-import { type PressureState, pressures } from '../health/pressure.ts';
 import { type Clock, sleep } from '../lib/clock.ts';
 import type { Logger } from '../lib/logger.ts';
 import type { Random } from '../lib/random.ts';
@@ -10,40 +10,42 @@ import { dialer } from '../wire/dial.ts';
 import { MQTT_PATH } from '../wire/join.ts';
 import type { StreamRequest } from '../wire/messages.ts';
 import { MqttClientBus } from '../wire/mqtt-client.ts';
-import { topics } from '../wire/topics.ts';
-import { encodeMessage } from '../wire/validate.ts';
+import { AgentCore } from './agent-core.ts';
+import type { Reservation } from './allocatable.ts';
 import { ApiTokenSource } from './api-client.ts';
+import type { CleanupOptions } from './cleanup.ts';
 import { AgentConnection } from './connection.ts';
 import type { ClusterDns } from './containers/dns.ts';
-import { DesiredStore } from './desired.ts';
 import { agentDirectories, prepareDirectories } from './directories.ts';
 import { DnsServer } from './dns/server.ts';
+import { DockerImages } from './docker/images.ts';
 import { DockerRuntime } from './docker/runtime.ts';
-import { HeartbeatSender } from './heartbeat.ts';
-import { ImageManager } from './images/image-manager.ts';
+import { createEviction, type EvictionOptions, evictionThresholds } from './eviction/compose.ts';
+import { BoardImages, type ImageFlags, parallelPulls } from './images/compose.ts';
+import { NodeIngress } from './ingress/node-ingress.ts';
 import { Joiner, type NodeIdentity } from './join.ts';
 import { Journal } from './journal.ts';
-import { Limiter } from './limiter.ts';
 import { Membership } from './membership.ts';
 import { LABEL } from './names.ts';
+import { loopbackPort, type ProxyMode } from './network/board-proxy.ts';
 import { createLinuxNetwork } from './network/linux-network.ts';
-import { Handlers } from './pods/handlers.ts';
-import { PodManager } from './pods/manager.ts';
+import { hasAppArmor } from './pods/app-armor.ts';
+import { machineGroups } from './pods/machine.ts';
 import { NodePodFiles } from './pods/node-pod-files.ts';
 import { oomScoreFloor } from './pods/oom-floor.ts';
-import { PodEvents } from './pods/pod-events.ts';
 import { streamTargets } from './pods/stream-targets.ts';
-import { nodeFacts, type RegistrationOptions, readMachineId } from './registration.ts';
-import { StatusReporter } from './reporter.ts';
+import { goArchitecture, nodeFacts, type RegistrationOptions, readMachineId } from './registration.ts';
 import { bundledSandboxImage } from './sandbox-image.ts';
+import { mirrorApi } from './static-pods/mirror-api.ts';
 import type { StreamServer } from './streams/server.ts';
-import { UsageReporter } from './usage.ts';
+import { ImageVolumes } from './volumes/image-volume.ts';
 import { SystemMounter } from './volumes/mounter.ts';
 import { NodeVolumes } from './volumes/node-volumes.ts';
-import { VolumeRemover } from './volumes/remover.ts';
+import { canRecursiveReadOnly } from './volumes/read-only.ts';
+import { directoryRemover } from './volumes/remover.ts';
 
 /** The resolved configuration of `copepod agent`; the server's own agent gets the same from the server. */
-export interface AgentOptions {
+export interface AgentOptions extends EvictionOptions, ImageFlags {
   dataDir: string;
   nodeName: string;
   nodeIp?: string | undefined;
@@ -55,10 +57,27 @@ export interface AgentOptions {
   server: string;
   /** Needed until the node has joined. */
   token?: string | undefined;
+  /** Ports at which Ingresses are served; 0: none. */
+  ingressHttpPort: number;
+  ingressHttpsPort: number;
   /** The agent within the server. */
   own?: boolean;
-  /** /var/log */
-  logDirectory?: string;
+  /** Names or prefixes (`net.core.*`) of sysctls that pods may set beside the safe ones. */
+  allowedUnsafeSysctls?: readonly string[];
+  /** Directory of static pods; `<data>/agent/pod-manifests` unless said. */
+  podManifestPath?: string | undefined;
+  /** /var/log: links to containers' logs, for collectors. */
+  containerLogDir: string;
+  /** Bytes. */
+  containerLogMaxSize: number;
+  containerLogMaxFiles: number;
+  kubeReserved: readonly Reservation[];
+  systemReserved: readonly Reservation[];
+  maxPods: number;
+  /** -1: no limit. */
+  podMaxPids: number;
+  /** auto unless said. */
+  proxyMode?: ProxyMode;
 }
 
 export interface AgentDependencies {
@@ -71,7 +90,6 @@ export interface AgentDependencies {
 const ADDRESS_FALLBACK = '127.0.0.1';
 /** How long the start waits for an answer to the join: a token that is refused ends the program with its reason. */
 const JOIN_WAIT_MS = 5_000;
-const PARALLEL_PULLS = 3;
 /**
  * A create or start waits for the disk and for locks of the kernel more than it computes. With less than this, a busy
  * machine gives the starts of pods less than their share: 1.4 x of plain calls with 2 a core, 1.2 x with 4 (twelve bursts
@@ -90,7 +108,6 @@ export async function createAgent(options: AgentOptions, deps: AgentDependencies
 
   // --- what the server says, and what is remembered of it ---
   const journal = new Journal({ directory: directories.agent, clock, logger });
-  const desired = new DesiredStore({ node, journal, logger });
   const joiner = new Joiner({
     server: options.server,
     nodeName: node,
@@ -112,17 +129,6 @@ export async function createAgent(options: AgentOptions, deps: AgentDependencies
     onFailure: (error) => void membership.failed(error),
     dial: () => dialer(brokerUrl(options.server, joiner.identity), () => tls(joiner.identity))(),
   });
-  const membership = new Membership({ joiner, desired, node, own: options.own ?? false, logger });
-  bus.onConnect(() => membership.connected());
-  const reporter = new StatusReporter({
-    node,
-    bus,
-    clock,
-    random,
-    logger,
-    journal,
-    isDesired: (uid) => desired.pod(uid) !== undefined,
-  });
   const tokens = new ApiTokenSource({
     server: options.server,
     identity: () => joiner.identity,
@@ -130,18 +136,18 @@ export async function createAgent(options: AgentOptions, deps: AgentDependencies
     clock,
     logger,
   });
-  const events = new PodEvents(reporter);
 
   // --- the board ---
   const runtime = new DockerRuntime({
     clock,
     socketPath: options.dockerHost.replace(/^unix:\/\//, ''),
     owner: node,
+    logFiles: { maxSize: options.containerLogMaxSize, maxFiles: options.containerLogMaxFiles },
     onWarning: (spec, warning) => {
       logger.warn({ container: spec.name, warning }, 'Docker warns');
       if (!/limit|discarded/i.test(warning)) return;
       const { labels } = spec;
-      reporter.event({
+      core.reporter.event({
         namespace: labels[LABEL.podNamespace] ?? '',
         name: labels[LABEL.podName] ?? '',
         uid: labels[LABEL.podUid] ?? '',
@@ -153,11 +159,14 @@ export async function createAgent(options: AgentOptions, deps: AgentDependencies
     },
   });
   let engineDirectory: string | undefined;
+  let engineApi = '';
   const engine = async (): Promise<{ name: string; version: string; dataDirectory: string }> => {
     const version = await runtime.version();
     engineDirectory = version.dataDirectory;
+    engineApi = version.apiVersion;
     return version;
   };
+  const thresholds = evictionThresholds(options);
   const registration: RegistrationOptions = {
     nodeName: node,
     machineId,
@@ -165,6 +174,10 @@ export async function createAgent(options: AgentOptions, deps: AgentDependencies
     labels: Object.fromEntries(options.nodeLabels.map(({ key, value }) => [key, value])),
     taints: options.nodeTaints,
     engine,
+    podsDirectory: directories.pods,
+    maxPods: options.maxPods,
+    reserved: { kube: options.kubeReserved, system: options.systemReserved },
+    thresholds,
     ...(options.nodeIp === undefined ? {} : { nodeIP: options.nodeIp }),
   };
   const board = {
@@ -173,15 +186,17 @@ export async function createAgent(options: AgentOptions, deps: AgentDependencies
     memoryCapacityBytes: totalmem(),
     allocatable: {} as Record<string, string>,
     oomScoreFloor: -1000,
+    features: { appArmor: true, allowedUnsafeSysctls: options.allowedUnsafeSysctls ?? [] },
+    ...(options.podMaxPids > 0 ? { pidsLimit: options.podMaxPids } : {}),
   };
   const learnBoard = async (): Promise<void> => {
-    const offline = async () =>
-      await engine().catch(() => ({ name: 'docker', version: 'unknown', dataDirectory: directories.pods }));
+    const offline = async () => await engine().catch(() => ({ name: 'docker', version: 'unknown' }));
     const facts = await nodeFacts({ ...registration, engine: offline });
     const address = facts.addresses.find(({ type }) => type === 'InternalIP')?.address;
     board.ips = [address ?? ADDRESS_FALLBACK];
     board.allocatable = facts.allocatable;
     board.oomScoreFloor = await oomScoreFloor();
+    board.features.appArmor = await hasAppArmor();
   };
   const meter = new BoardMeter({ clock, logger, dataDirectory: () => engineDirectory ?? directories.pods });
 
@@ -189,36 +204,47 @@ export async function createAgent(options: AgentOptions, deps: AgentDependencies
   const { network, proxy } = createLinuxNetwork({
     nodeName: node,
     clock,
+    random,
+    proxyMode: options.proxyMode ?? 'auto',
+    localApiPort: loopbackPort(options.server),
+    notify: ({ type, reason, message }) =>
+      core.reporter.event({ namespace: '', name: node, uid: node, kind: 'Node', type, reason, message }),
     logger,
   });
-  const clusterDomain = (): string => desired.cluster()?.clusterDomain ?? 'cluster.local';
+  const clusterDomain = (): string => core.desired.cluster()?.clusterDomain ?? 'cluster.local';
   const dns = new DnsServer({
     clock,
     random,
     logger,
     resolvConf: '/etc/resolv.conf',
-    complete: () => desired.complete,
+    complete: () => core.desired.complete,
   });
   /** The cluster's DNS, as soon as this board answers at its address. */
   const clusterDns = (): ClusterDns | undefined => {
-    const address = desired.cluster()?.clusterDns;
+    const address = core.desired.cluster()?.clusterDns;
     return address && dns.port !== undefined ? { address, domain: clusterDomain() } : undefined;
   };
   const files = new NodePodFiles({
     podsDirectory: directories.pods,
     volatileDirectory: directories.volatile,
-    logDirectory: options.logDirectory ?? '/var/log',
+    logDirectory: options.containerLogDir,
+    seccompDirectory: `${directories.agent}/seccomp`,
     engineDirectory: () => engineDirectory,
     etcDirectory: '/etc',
     clusterDns,
     clusterDomain,
     onDnsFallback: (pod: Pod) =>
-      events.pod(
+      core.events.pod(
         pod,
         'Warning',
         'MissingClusterDNS',
         'the cluster has no DNS yet: Falling back to "Default" policy.',
       ),
+  });
+  const imageEngine = new DockerImages({
+    clock,
+    socketPath: options.dockerHost.replace(/^unix:\/\//, ''),
+    owner: node,
   });
   const volumes = new NodeVolumes({
     podsDirectory: directories.pods,
@@ -226,12 +252,18 @@ export async function createAgent(options: AgentOptions, deps: AgentDependencies
     clock,
     random,
     mounter,
-    persistent: () => desired.volumes(),
+    images: new ImageVolumes({
+      ensure: (pod, source) => core.images.ensureForVolume(pod, source),
+      engine: imageEngine,
+      mounter,
+    }),
+    persistent: () => core.desired.volumes(),
+    recursiveReadOnly: () => canRecursiveReadOnly(engineApi, release()),
     content: (pod) => ({
-      config: desired,
+      config: core.desired,
       fields: {
         hostIPs: board.ips,
-        podIPs: manager.pod(pod.metadata.uid ?? '')?.status?.podIPs?.map(({ ip }) => ip) ?? [],
+        podIPs: core.manager.pod(pod.metadata.uid ?? '')?.status?.podIPs?.map(({ ip }) => ip) ?? [],
         allocatable: board.allocatable,
       },
       tokens,
@@ -242,65 +274,8 @@ export async function createAgent(options: AgentOptions, deps: AgentDependencies
         ),
     }),
   });
-  const remover = new VolumeRemover({
-    node,
-    desired,
-    mounter,
-    report: async (report) => {
-      const payload = encodeMessage('VolumeReport', report);
-      if (payload !== undefined) await bus.publish(topics.volumes(node), payload, { qos: 1 });
-    },
-    clock,
-    logger,
-  });
   const sandboxImage = bundledSandboxImage(runtime, logger, process.arch);
   const cores = Math.max(1, cpus().length);
-  const manager = new PodManager({
-    services: {
-      clock,
-      logger,
-      runtime,
-      network,
-      volumes,
-      files,
-      images: new ImageManager({ runtime, clock, desired, events, parallelPulls: PARALLEL_PULLS }),
-      handlers: new Handlers({ runtime, clock }),
-      events,
-      reporter,
-      lastStatus: (uid) => reporter.lastStatus(uid),
-      desired,
-      sandboxImage,
-      node: () => board,
-      clusterDomain,
-      startLimiter: new Limiter(Math.max(2, cores * STARTS_PER_CORE)),
-      removeLimiter: new Limiter(Math.max(2, cores * STARTS_PER_CORE)),
-      imageNames: new Map(),
-    },
-    onRuntime: (available) => {
-      logger.info({ available }, available ? 'the container engine answers' : 'the container engine is lost');
-      void heartbeat.now();
-      if (available)
-        void sandboxImage.ensure().catch((error: Error) => logger.error({ err: error }, 'no sandbox image'));
-    },
-  });
-
-  // --- upwards ---
-  let pressureState: PressureState = {};
-  const heartbeat = new HeartbeatSender({
-    node,
-    bus,
-    clock,
-    random,
-    logger,
-    measure: () => meter.measure(),
-    conditions: (measurements) => {
-      const pressure = pressures(measurements, pressureState, clock.monotonic());
-      pressureState = pressure.state;
-      return manager.runtimeAvailable
-        ? pressure.conditions
-        : { Ready: 'ContainerRuntimeDown: the container runtime is down', ...pressure.conditions };
-    },
-  });
   // Streams are rare: their code is loaded with the first one.
   let streams: Promise<StreamServer> | undefined;
   const onStream = (request: StreamRequest): void => {
@@ -315,48 +290,107 @@ export async function createAgent(options: AgentOptions, deps: AgentDependencies
             },
           },
           runtime,
-          targets: streamTargets(manager),
+          targets: streamTargets(core.manager, (uid) => core.statics.desired.localUid(uid)),
           clock,
           logger,
         }),
     );
     void streams.then((server) => server.handle(request));
   };
-  const usage = new UsageReporter({
+  const images = new BoardImages({
     node,
+    architecture: goArchitecture(process.arch),
+    flags: options,
+    engine: imageEngine,
+    runtime,
+    engineDirectory: () => engineDirectory,
+    dockerConfig: join(homedir(), '.docker', 'config.json'),
+    journal,
     bus,
     clock,
     logger,
-    runtime,
-    meter: async () => {
-      const { PodMeter } = await import('../health/pod-usage.ts');
-      return new PodMeter({ clock });
-    },
+    core: () => core,
   });
-  const connection = new AgentConnection({
+  const core: AgentCore = new AgentCore({
     node,
     boot,
     bus,
-    desired,
-    reporter,
-    heartbeat,
-    facts: () => nodeFacts(registration),
-    onStream,
-    onMeasure: (request) => usage.requested(request),
+    journal,
     clock,
+    random,
+    logger,
+    parallelStarts: Math.max(2, cores * STARTS_PER_CORE),
+    board: {
+      runtime,
+      imageParts: images.parts,
+      onEngine: () => images.engineAvailable(),
+      parallelPulls: parallelPulls(options),
+      network,
+      volumes,
+      files,
+      sandboxImage,
+      ...machineGroups({
+        engine: () => runtime.cgroups(),
+        cores,
+        logger,
+        event: (...event) => core.events.pod(...event),
+      }),
+      staticPods: {
+        path: options.podManifestPath ?? `${directories.agent}/pod-manifests`,
+        api: mirrorApi({
+          server: options.server,
+          nodeName: node,
+          identity: () => joiner.identity,
+          clock,
+        }),
+      },
+      node: () => ({ ...board, pressures: Object.keys(eviction.conditions) }),
+      clusterDomain,
+      measure: () => meter.measure(),
+      pressures: () => eviction.conditions,
+      facts: () => nodeFacts(registration),
+      onStream,
+      usageMeter: async () => {
+        const { PodMeter } = await import('../health/pod-usage.ts');
+        return new PodMeter({ clock });
+      },
+      removeDirectory: directoryRemover(mounter),
+    },
+  });
+  const { desired } = core;
+  const ingress = new NodeIngress({
+    node,
+    desired,
+    reporter: core.reporter,
+    httpPort: options.ingressHttpPort,
+    httpsPort: options.ingressHttpsPort,
+    clock,
+    random,
     logger,
   });
+  const eviction = createEviction({
+    node,
+    flags: options,
+    thresholds,
+    clock,
+    logger,
+    core,
+    runtime,
+    podsDirectory: directories.pods,
+    engineDirectory: () => engineDirectory,
+    reclaimImages: (request) => images.collector.collect(request),
+  });
+  const membership = new Membership({ joiner, desired, node, own: options.own ?? false, logger });
+  bus.onConnect(() => membership.connected());
 
   const applyNetwork = (): void => {
     const cluster = desired.cluster();
     network.update(desired.nodes(), cluster);
-    network.updatePolicies(desired.policies(), desired.pods());
+    network.updatePolicies(desired.policies(), core.statics.desired.pods());
     dns.update(cluster, desired.services());
     const { port } = dns;
     proxy.serveDns(cluster && port !== undefined ? { address: cluster.clusterDns, port } : undefined);
-    proxy.apply(desired.services()).catch((error: Error) => {
-      logger.error({ err: error }, 'Services could not be programmed');
-    });
+    proxy.apply(desired.services(), desired.nodes());
   };
   const stopping = new AbortController();
   let joined: Promise<void> | undefined;
@@ -365,24 +399,30 @@ export async function createAgent(options: AgentOptions, deps: AgentDependencies
     async start() {
       await prepareDirectories(directories, mounter);
       await journal.start();
-      desired.load();
+      core.load();
       tokens.load();
       await learnBoard();
+      // The node says how it is with its first word.
+      await eviction.start();
       runtime.connect();
-      await network.start();
+      // First: it decides whether there is nftables for both.
       await proxy.start();
+      await network.start();
       // Without it pods fall back to the board's resolvers, and say so in an event.
       await dns.start().catch((error: Error) => logger.error({ err: error }, 'no cluster DNS on this board'));
-      desired.onChange((change) => {
+      core.statics.desired.onChange((change) => {
         if (change.kind === 'network') applyNetwork();
         // Its labels may be others now.
-        else if (change.kind === 'pod') network.updatePolicies(desired.policies(), desired.pods());
+        else if (change.kind === 'pod')
+          network.updatePolicies(desired.policies(), core.statics.desired.pods());
       });
       applyNetwork();
+      await ingress.start();
+      await images.start();
       const identity = await joiner.stored();
       const connect = async (): Promise<void> => {
         joiner.start();
-        await connection.start();
+        await core.connection.start();
       };
       // Before the reporter has read its journal no pod may be looked at: its last status is there.
       if (identity) await connect();
@@ -392,8 +432,7 @@ export async function createAgent(options: AgentOptions, deps: AgentDependencies
           'the sandbox image is imported when the container engine answers',
         );
       });
-      await manager.start();
-      await remover.start();
+      await core.start();
       if (identity) return;
       joined = joiner.ensure(stopping.signal).then(connect);
       // A server that cannot be reached is waited for in the background; a refusal within this time ends the start.
@@ -407,16 +446,17 @@ export async function createAgent(options: AgentOptions, deps: AgentDependencies
     async stop() {
       stopping.abort(new Error('the agent is being stopped'));
       await joined?.catch(() => {});
-      await remover.stop();
-      await manager.stop();
+      await eviction.stop();
+      await images.stop();
+      await ingress.stop();
       void streams?.then((server) => server.stop());
-      usage.stop();
-      await connection.stop();
+      await core.stop();
       await joiner.stop();
       await dns.stop();
       await proxy.stop();
       await network.stop();
       runtime.disconnect();
+      imageEngine.close();
       await journal.stop();
     },
   };
@@ -431,4 +471,13 @@ function brokerUrl(server: string, identity: NodeIdentity): string {
 
 function tls({ ca, certificate, key }: NodeIdentity): { ca: string; certificate: string; key: string } {
   return { ca, certificate, key };
+}
+
+/** `copepod cleanup`; loaded when it is asked for. */
+export async function cleanUpBoard(
+  options: CleanupOptions,
+  deps: Pick<AgentDependencies, 'clock' | 'logger'>,
+): Promise<{ text: string; complete: boolean }> {
+  const { cleanUp } = await import('./cleanup.ts');
+  return cleanUp(options, deps);
 }

@@ -5,7 +5,10 @@ import type {
   ClusterInfo,
   DesiredDigest,
   DesiredObject,
+  NodeObjection,
   SharedDigest,
+  SharedIngress,
+  SharedIngressSet,
   SharedNode,
   SharedPolicy,
   SharedService,
@@ -17,6 +20,7 @@ import type { DesiredChange, DesiredState } from './ports.ts';
 
 const CLUSTER = 'cluster';
 const COMPLETE = 'desiredComplete';
+const INGRESS_SET = 'ingressSet';
 const KINDS: Readonly<Record<string, string>> = {
   configmaps: 'ConfigMap',
   secrets: 'Secret',
@@ -40,10 +44,13 @@ export class DesiredStore implements DesiredState {
   private readonly servicesByName = new Map<string, SharedService>();
   private readonly nodesByName = new Map<string, SharedNode>();
   private readonly policiesByName = new Map<string, SharedPolicy>();
+  private readonly ingressesByName = new Map<string, SharedIngress>();
+  private readonly objections = new Map<string, NodeObjection>();
   private readonly listeners: ((change: DesiredChange) => void)[] = [];
   private clusterInfo: ClusterInfo | undefined;
   private digest: DesiredDigest | undefined;
   private sharedDigest: SharedDigest | undefined;
+  private ingressSet: SharedIngressSet | undefined;
   private known = false;
   private confirmed = false;
 
@@ -61,6 +68,8 @@ export class DesiredStore implements DesiredState {
     fill(this.servicesByName, this.journal.take<SharedService>('service'));
     fill(this.nodesByName, this.journal.take<SharedNode>('node'));
     fill(this.policiesByName, this.journal.take<SharedPolicy>('policy'));
+    fill(this.ingressesByName, this.journal.take<SharedIngress>('ingress'));
+    this.ingressSet = this.journal.fact<SharedIngressSet>(INGRESS_SET);
     this.clusterInfo = this.journal.fact<ClusterInfo>(CLUSTER);
     this.known = this.journal.fact<number>(COMPLETE) === 1;
   }
@@ -71,6 +80,10 @@ export class DesiredStore implements DesiredState {
 
   pod(uid: string): Pod | undefined {
     return this.podsByUid.get(uid);
+  }
+
+  objection(uid: string): NodeObjection | undefined {
+    return this.objections.get(uid);
   }
 
   configMap(namespace: string, name: string): ConfigMap | undefined {
@@ -95,6 +108,11 @@ export class DesiredStore implements DesiredState {
 
   policies(): readonly SharedPolicy[] {
     return [...this.policiesByName.values()];
+  }
+
+  /** What this node has to serve: nothing when other nodes do. */
+  ingresses(): readonly SharedIngress[] {
+    return this.ingressSet?.nodes.includes(this.node) ? [...this.ingressesByName.values()] : [];
   }
 
   cluster(): ClusterInfo | undefined {
@@ -132,6 +150,8 @@ export class DesiredStore implements DesiredState {
       if (!this.nodesByName.has(name)) missing.push(`nodes/${name}`);
     for (const key of this.sharedDigest?.policies ?? [])
       if (!this.policiesByName.has(key)) missing.push(`policies/${key}`);
+    for (const key of this.ingressSet?.ingresses ?? [])
+      if (!this.ingressesByName.has(key)) missing.push(`ingresses/${key}`);
     return missing;
   }
 
@@ -148,7 +168,11 @@ export class DesiredStore implements DesiredState {
         this.deletePod(subject.uid);
       } else {
         const message = this.parse('DesiredPod', topic, payload);
-        if (message) this.putPod(subject.uid, message.pod);
+        if (message) {
+          if (message.objection) this.objections.set(subject.uid, message.objection);
+          else this.objections.delete(subject.uid);
+          this.putPod(subject.uid, message.pod);
+        }
       }
     } else {
       const key = `${subject.kind}/${subject.namespace}/${subject.name}`;
@@ -183,6 +207,17 @@ export class DesiredStore implements DesiredState {
         const key = `${subject.namespace}/${subject.name}`;
         const message = payload === '' ? undefined : this.parse('SharedPolicy', topic, payload);
         if (payload === '' || message) this.network(this.policiesByName, 'policy', key, message);
+        return;
+      }
+      case 'ingress': {
+        const key = `${subject.namespace}/${subject.name}`;
+        const message = payload === '' ? undefined : this.parse('SharedIngress', topic, payload);
+        if (payload === '' || message) this.network(this.ingressesByName, 'ingress', key, message);
+        return;
+      }
+      case 'ingress-set': {
+        const message = payload === '' ? undefined : this.parse('SharedIngressSet', topic, payload);
+        if (message) this.applyIngressSet(message);
         return;
       }
       case 'node': {
@@ -232,6 +267,17 @@ export class DesiredStore implements DesiredState {
     }
   }
 
+  private applyIngressSet(set: SharedIngressSet): void {
+    if (sameJson(set, this.ingressSet)) return;
+    this.ingressSet = set;
+    this.journal.put('fact', INGRESS_SET, set);
+    const names = new Set(set.ingresses);
+    for (const key of [...this.ingressesByName.keys()]) {
+      if (!names.has(key)) this.network(this.ingressesByName, 'ingress', key, undefined);
+    }
+    this.changed({ kind: 'ingress' });
+  }
+
   private putPod(uid: string, pod: Pod): void {
     if (pod.metadata.uid !== uid) {
       this.logger.warn({ uid, pod: pod.metadata.name }, 'a pod came under another uid and is ignored');
@@ -245,6 +291,7 @@ export class DesiredStore implements DesiredState {
   }
 
   private deletePod(uid: string): void {
+    this.objections.delete(uid);
     if (!this.podsByUid.delete(uid)) return;
     this.journal.delete('pod', uid);
     this.changed({ kind: 'pod', uid });
@@ -280,7 +327,7 @@ export class DesiredStore implements DesiredState {
 
   private network<T extends object>(
     held: Map<string, T>,
-    kind: 'service' | 'node' | 'policy',
+    kind: 'service' | 'node' | 'policy' | 'ingress',
     key: string,
     value: T | undefined,
   ): void {
@@ -292,7 +339,7 @@ export class DesiredStore implements DesiredState {
       held.set(key, value);
       this.journal.put(kind, key, value);
     }
-    this.changed({ kind: 'network' });
+    this.changed({ kind: kind === 'ingress' ? 'ingress' : 'network' });
   }
 
   private parse<K extends MessageKind>(kind: K, topic: string, payload: string): Messages[K] | undefined {

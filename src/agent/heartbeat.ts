@@ -24,6 +24,7 @@ export class HeartbeatSender implements Service {
   private timer: Timer | undefined;
   private running = false;
   private beating = false;
+  private again = false;
   private count = 0;
 
   constructor(options: {
@@ -56,10 +57,15 @@ export class HeartbeatSender implements Service {
     this.timer = undefined;
   }
 
-  /** At once: after a connect, and when a condition of the node changes. */
+  /** At once: after a connect, and when a condition of the node changes; while one is under way, once more after it. */
   async now(): Promise<void> {
-    if (!this.bus.connected || this.beating) return;
+    if (!this.bus.connected) return;
+    if (this.beating) {
+      this.again = true;
+      return;
+    }
     this.beating = true;
+    this.again = false;
     try {
       const measurements = await this.measure();
       this.count += 1;
@@ -70,6 +76,8 @@ export class HeartbeatSender implements Service {
     } finally {
       this.beating = false;
     }
+    // What it said of the conditions may be out of date already.
+    if (this.again && this.running) await this.now();
   }
 
   private schedule(): void {

@@ -8,8 +8,9 @@ import type { Service } from '../lib/service.ts';
 
 /**
  * What the journal keeps. Secrets and tokens are encrypted.
- * `pod` by uid: Pod · `config` by digest key: ConfigMap · `secret` by digest key: Secret · `service`, `node`, `policy` by name ·
- * `status` by pod uid: the last PodStatus · `token` by request · `fact` by name (cluster, identity, clock floor, …).
+ * `pod` by uid: Pod · `config` by digest key: ConfigMap · `secret` by digest key: Secret · `service`, `node`, `policy`, `ingress` by name ·
+ * `status` by pod uid: the last PodStatus · `token` by request · `image` by id: what copepod pulled · `archive` by file name: what
+ * was loaded of it · `fact` by name (cluster, identity, clock floor, …).
  */
 export type JournalKind =
   | 'pod'
@@ -18,15 +19,20 @@ export type JournalKind =
   | 'service'
   | 'node'
   | 'policy'
+  | 'ingress'
   | 'status'
   | 'token'
+  | 'image'
+  | 'archive'
   | 'fact';
 
-const ENCRYPTED: ReadonlySet<JournalKind> = new Set(['secret', 'token']);
+const ENCRYPTED: ReadonlySet<JournalKind> = new Set(['secret', 'token', 'image']);
 /** Raised when the tables change shape; a journal of another version is moved aside, as one that is broken. */
 const SCHEMA_VERSION = 1;
 /** Changes are collected for so long and written in one transaction: kind to flash when twenty pods arrive at once. */
 const FLUSH_DELAY_MS = 500;
+/** After a failure, if nothing changes before. */
+const RETRY_MS = 30_000;
 const CLOCK_FLOOR = 'clockFloor';
 const SYNCED = 'synced';
 
@@ -66,6 +72,11 @@ export class Journal implements Service {
       await this.open();
     } catch (error) {
       this.close();
+      if (isFull(error)) {
+        await this.open({ alone: true });
+        this.logger.error({ err: error }, 'the disk is full: what the agent learns now may be forgotten');
+        return;
+      }
       const aside = await this.moveAside();
       this.logger.error(
         { err: error, movedTo: aside },
@@ -125,11 +136,12 @@ export class Journal implements Service {
         }
       })();
     } catch (error) {
-      // A full or read-only disk: the agent goes on from memory, and tries again with the next change.
+      // A full or read-only disk: the agent goes on from memory, and tries again, with the next change or after a while.
       for (const change of changes) {
         const id = `${change.kind}/${change.key}`;
         if (!this.pending.has(id)) this.pending.set(id, change);
       }
+      this.timer ??= this.clock.after(RETRY_MS, () => this.flush());
       this.logger.error(
         { err: error, waiting: this.pending.size },
         'the agent’s journal could not be written',
@@ -156,12 +168,14 @@ export class Journal implements Service {
     this.timer ??= this.clock.after(FLUSH_DELAY_MS, () => this.flush());
   }
 
-  private async open(): Promise<void> {
+  private async open({ alone = false } = {}): Promise<void> {
     const { default: Sqlite } = await import('better-sqlite3');
     const path = join(this.directory, 'journal.db');
     const database = new Sqlite(path);
     this.database = database;
     await chmod(path, 0o600);
+    // Without others the index of the WAL is in memory, not in a file that a full disk has no room for.
+    if (alone) database.pragma('locking_mode = EXCLUSIVE');
     database.pragma('journal_mode = WAL');
     database.pragma('synchronous = NORMAL');
     // A checkpoint rewrites pages: rarely, and before the WAL costs disk that a board may not have.
@@ -169,10 +183,12 @@ export class Journal implements Service {
     database.pragma('cache_size = -512');
     const version = database.pragma('user_version', { simple: true });
     if (version !== 0 && version !== SCHEMA_VERSION) throw new Error(`journal of version ${String(version)}`);
-    database.exec(
-      'CREATE TABLE IF NOT EXISTS entries (kind TEXT, key TEXT, value BLOB, PRIMARY KEY (kind, key)) WITHOUT ROWID',
-    );
-    database.pragma(`user_version = ${SCHEMA_VERSION}`);
+    // Not again when it is there: a full disk can be read.
+    if (version === 0)
+      database.exec(
+        'CREATE TABLE IF NOT EXISTS entries (kind TEXT, key TEXT, value BLOB, PRIMARY KEY (kind, key)) WITHOUT ROWID',
+      );
+    if (version === 0) database.pragma(`user_version = ${SCHEMA_VERSION}`);
     const check = database.pragma('quick_check(1)', { simple: true });
     if (check !== 'ok') throw new Error(`journal is damaged: ${String(check)}`);
     this.upsert = database.prepare(
@@ -255,4 +271,10 @@ export class Journal implements Service {
       return undefined;
     }
   }
+}
+
+/** No room, which says nothing about the file itself. */
+function isFull(error: unknown): boolean {
+  const { code = '' } = error as { code?: string };
+  return code === 'SQLITE_FULL' || code === 'SQLITE_IOERR_SHMSIZE' || code === 'SQLITE_IOERR_WRITE';
 }

@@ -2,6 +2,7 @@ import type { ConfigMap, PersistentVolume, Pod, PodStatus, Secret } from '../api
 import type {
   ClusterInfo,
   EventReport,
+  NodeObjection,
   NodeRegistration,
   SharedNode,
   SharedService,
@@ -11,6 +12,8 @@ import type {
 export interface DesiredState {
   pods(): readonly Pod[];
   pod(uid: string): Pod | undefined;
+  /** What the server has against this node running it; only of pods that are new. */
+  objection(uid: string): NodeObjection | undefined;
   configMap(namespace: string, name: string): ConfigMap | undefined;
   secret(namespace: string, name: string): Secret | undefined;
   /** Those bound to claims of this node's pods, and released ones whose directories have to go. */
@@ -26,8 +29,8 @@ export interface DesiredState {
    */
   disowned(uid: string): boolean;
   /**
-   * `pod` · `config`: a ConfigMap, Secret or volume changed · `network`: services, nodes, cluster · `whole`: the first
-   * whole picture of the server came.
+   * `pod` · `config`: a ConfigMap, Secret or volume changed · `network`: services, nodes, cluster · `ingress`: what to
+   * serve as Ingresses · `whole`: the first whole picture of the server came.
    */
   onChange(listener: (change: DesiredChange) => void): void;
 }
@@ -36,6 +39,7 @@ export type DesiredChange =
   | { kind: 'pod'; uid: string }
   | { kind: 'config'; namespace: string; name: string }
   | { kind: 'network' }
+  | { kind: 'ingress' }
   | { kind: 'whole' };
 
 /** Where the pod workers report to. Never blocks and never fails: what cannot be sent now is kept (newest per pod) and resent. */
@@ -76,14 +80,12 @@ export interface HostPort {
   protocol: 'TCP' | 'UDP' | 'SCTP';
 }
 
-/** Programs Services on this board with nftables. Level-triggered: always given everything. */
+/** Serves Services on this board. Level-triggered: always given everything. */
 export interface ServiceProxy {
   start(): Promise<void>;
   stop(): Promise<void>;
-  apply(
-    services: readonly SharedService[],
-    context: { nodeName: string; nodeIPs: readonly string[] },
-  ): Promise<void>;
+  /** Returns at once. */
+  apply(services: readonly SharedService[]): void;
 }
 
 /** Bound service account tokens for pods, from the server; cached and renewed by the implementation. */

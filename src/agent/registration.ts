@@ -2,7 +2,9 @@ import { mkdir, readFile, statfs, writeFile } from 'node:fs/promises';
 import { cpus, release, totalmem } from 'node:os';
 import { join } from 'node:path';
 import { nodeAddress } from '../health/node-address.ts';
+import type { Threshold } from '../health/thresholds.ts';
 import type { Random } from '../lib/random.ts';
+import { nodeResources, type Reservation } from './allocatable.ts';
 import type { NodeFacts } from './ports.ts';
 
 /** Node's names of architectures to those of Go, which are Kubernetes'. */
@@ -17,11 +19,10 @@ const ARCHITECTURES: Readonly<Record<string, string>> = {
   loong64: 'loong64',
 };
 
-const MAX_PODS = 110;
-const MIB = 1024 * 1024;
-/** kubelet's defaults for hard eviction: what below is not given to pods. */
-const EVICTION_MEMORY = 100 * MIB;
-const EVICTION_DISK = 0.1;
+/** GOARCH of a `process.arch`. */
+export function goArchitecture(arch: string): string {
+  return ARCHITECTURES[arch] ?? arch;
+}
 
 export interface RegistrationOptions {
   nodeName: string;
@@ -33,8 +34,14 @@ export interface RegistrationOptions {
   taints: NodeFacts['taints'];
   /** `--node-ip`; else the address of the interface with the default route. */
   nodeIP?: string;
-  /** The engine: `{name: 'docker', version: '20.10.24'}` and where it keeps its data. */
-  engine: () => Promise<{ name: string; version: string; dataDirectory: string }>;
+  /** The engine: `{name: 'docker', version: '20.10.24'}`. */
+  engine: () => Promise<{ name: string; version: string }>;
+  /** Where pods' volumes are: its file system is the node's ephemeral storage. */
+  podsDirectory: string;
+  maxPods: number;
+  /** What pods do not get. */
+  reserved: { kube: readonly Reservation[]; system: readonly Reservation[] };
+  thresholds: readonly Threshold[];
   /** The file system root, another in tests. */
   root?: string;
 }
@@ -51,18 +58,15 @@ export async function nodeFacts(options: RegistrationOptions): Promise<NodeFacts
     options.nodeIP ?? nodeAddress(root),
     options.engine(),
   ]);
-  const disk = await statfs(engine.dataDirectory).then(
+  const storage = await statfs(options.podsDirectory).then(
     ({ blocks, bsize }) => blocks * bsize,
     () => 0,
   );
-  const memory = totalmem();
-  const cores = Math.max(1, cpus().length);
-  const resources = (memoryBytes: number, diskBytes: number): Record<string, string> => ({
-    cpu: String(cores),
-    'ephemeral-storage': `${Math.floor(diskBytes / 1024)}Ki`,
-    memory: `${Math.floor(memoryBytes / 1024)}Ki`,
-    pods: String(MAX_PODS),
-  });
+  const { capacity, allocatable } = nodeResources(
+    { cores: Math.max(1, cpus().length), memory: totalmem(), storage, pods: options.maxPods },
+    options.reserved,
+    options.thresholds,
+  );
   return {
     labels: { ...options.labels },
     taints: options.taints,
@@ -70,10 +74,10 @@ export async function nodeFacts(options: RegistrationOptions): Promise<NodeFacts
       ...(address === undefined ? [] : [{ type: 'InternalIP', address }]),
       { type: 'Hostname', address: options.nodeName },
     ],
-    capacity: resources(memory, disk),
-    allocatable: resources(Math.max(0, memory - EVICTION_MEMORY), disk * (1 - EVICTION_DISK)),
+    capacity,
+    allocatable,
     nodeInfo: {
-      architecture: ARCHITECTURES[process.arch] ?? process.arch,
+      architecture: goArchitecture(process.arch),
       bootID,
       containerRuntimeVersion: `${engine.name}://${engine.version}`,
       kernelVersion: release(),

@@ -15,13 +15,15 @@ export interface ContainerRuntime {
   stop(id: string, graceSeconds: number): Promise<void>;
   /** Removes with its anonymous volumes. Missing is no error. */
   remove(id: string): Promise<void>;
+  /** Bytes that the container has written into its own layer. The engine may have to walk through it: ask rarely. */
+  writableBytes(id: string): Promise<number>;
   /** Updates CPU and memory limits in place. */
   update(id: string, resources: ResourceLimits): Promise<void>;
 
   imageId(reference: string): Promise<string | undefined>;
   /** By reference or id; undefined when it is not on this machine. */
   inspectImage(reference: string): Promise<ObservedImage | undefined>;
-  pull(reference: string, auth?: RegistryAuth, signal?: AbortSignal): Promise<void>;
+  pull(reference: string, options?: PullOptions): Promise<void>;
   /** Loads a tar as an image, for the sandbox image that the bundle carries. */
   importImage(tar: Buffer, reference: string, config: { entrypoint: string[] }): Promise<void>;
 
@@ -53,6 +55,8 @@ export interface ObservedContainer {
   oomKilled?: boolean;
   /** The engine's message when the start failed. */
   error?: string;
+  /** What it was made with, or updated to; absent when the engine does not say. */
+  limits?: ResourceLimits;
 }
 
 export interface ObservedImage {
@@ -115,6 +119,10 @@ export interface ContainerMount {
   containerPath: string;
   readOnly: boolean;
   propagation?: 'rprivate' | 'rslave' | 'rshared';
+  /** What readOnly means for mounts below it; the engine's own way when absent. */
+  readOnlyBelow?: 'always' | 'never';
+  /** Not a mount: this device is given to the container, and no other. `rwm`, `rm`. */
+  device?: string;
 }
 
 /** Absent: not limited. */
@@ -130,6 +138,21 @@ export interface RegistryAuth {
   username: string;
   password: string;
   serverAddress: string;
+  /** In place of both, where a registry gave one. */
+  identityToken?: string;
+}
+
+export interface PullOptions {
+  auth?: RegistryAuth;
+  signal?: AbortSignal;
+  /** A pull that shows no progress so long is given up; 2 minutes. */
+  stallMs?: number;
+  /** The engine's report, line by line. */
+  onProgress?: (line: {
+    id?: string;
+    status?: string;
+    progressDetail?: { current?: number; total?: number };
+  }) => void;
 }
 
 export interface LogOptions {

@@ -27,6 +27,7 @@ export class UsageReporter {
   private readonly runtime: Pick<ContainerRuntime, 'list'>;
   /** Made with the first request: most boards are never asked. */
   private readonly makeMeter: () => Promise<UsageMeter>;
+  private readonly serverUid: (uid: string) => string | undefined;
   private meter: UsageMeter | undefined;
   private until = 0;
   private timer: Timer | undefined;
@@ -39,6 +40,8 @@ export class UsageReporter {
     logger: Logger;
     runtime: Pick<ContainerRuntime, 'list'>;
     meter: () => Promise<UsageMeter>;
+    /** The uid that the server knows a pod by, where it is not the own one (static pods). */
+    serverUid?: (uid: string) => string | undefined;
   }) {
     this.node = options.node;
     this.bus = options.bus;
@@ -46,6 +49,7 @@ export class UsageReporter {
     this.logger = options.logger;
     this.runtime = options.runtime;
     this.makeMeter = options.meter;
+    this.serverUid = options.serverUid ?? ((uid) => uid);
   }
 
   requested({ forMs }: MeasureRequest): void {
@@ -84,7 +88,8 @@ export class UsageReporter {
   private async containers(): Promise<RunningContainer[]> {
     const observed = await this.runtime.list();
     return observed.flatMap(({ id, state, pid, labels }) => {
-      const podUid = labels['io.kubernetes.pod.uid'];
+      const own = labels['io.kubernetes.pod.uid'];
+      const podUid = own && this.serverUid(own);
       const name = labels['io.kubernetes.container.name'];
       if (state !== 'running' || pid === undefined || !podUid || !name || name === 'POD') return [];
       return [{ id, podUid, name, pid }];

@@ -10,6 +10,7 @@ import {
   loadTableColumns,
 } from '../../src/api/facts.ts';
 import type { KubeObject } from '../../src/api/object.ts';
+import { groupResource } from '../../src/api/resource.ts';
 import { Schemas } from '../../src/api/schema.ts';
 import { type Clock, SystemClock } from '../../src/lib/clock.ts';
 import { type Logger, silentLogger } from '../../src/lib/logger.ts';
@@ -168,6 +169,9 @@ export class ApiFixture {
         custom: { schema: (info) => registry.customs.of(info)?.openApi() },
       },
       boards: () => ({}),
+      // A resource of two versions (autoscaling) is one.
+      objectCounts: () =>
+        new Map(catalogue.all().map((info) => [groupResource(info), store.count(groupResource(info))])),
       revision: () => store.revision,
       serialise: (object) => store.json(object as KubeObject),
       version: '0.0.0',
@@ -375,8 +379,7 @@ function registryAlone(parts: BackendParts): Backend {
       await store.start();
       await registry.start();
       const objects = await loadBootstrapObjects();
-      const advertise = { address: '127.0.0.1', port: 6443 };
-      await bootstrap({ registry, store, logger, objects, serviceCidr, advertise });
+      await bootstrap({ registry, store, logger, objects, serviceCidr });
     },
     stop: async () => {
       await registry.stop();

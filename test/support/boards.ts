@@ -22,8 +22,8 @@ export class BoardNetwork {
   }
 
   /** A started board, with Docker. */
-  async board(name: string): Promise<Board> {
-    const board = new Board({ name, number: this.boards.length + 1, network: this.holder });
+  async board(name: string, options: { dockerArguments?: readonly string[] } = {}): Promise<Board> {
+    const board = new Board({ name, number: this.boards.length + 1, network: this.holder, ...options });
     this.boards.push(board);
     await board.start();
     return board;
@@ -81,14 +81,24 @@ export class Board {
   private readonly network: NamespaceHolder;
   private readonly port: string;
   private readonly subnet: string;
+  private readonly dockerArguments: readonly string[];
   private daemon: DockerDaemon | undefined;
 
-  constructor(options: { name: string; number: number; network: NamespaceHolder; subnet?: string }) {
+  constructor(options: {
+    name: string;
+    number: number;
+    network: NamespaceHolder;
+    /** Further arguments of its dockerd. */
+    dockerArguments?: readonly string[];
+    /** Of the network: its first three numbers. */
+    subnet?: string;
+  }) {
     this.name = options.name;
     this.subnet = options.subnet ?? '10.77.0';
     this.ip = `${this.subnet}.${options.number}`;
     this.port = `port${options.number}`;
     this.network = options.network;
+    this.dockerArguments = options.dockerArguments ?? [];
     this.holder = new NamespaceHolder(options.name);
   }
 
@@ -107,7 +117,7 @@ export class Board {
       holder.run('sh', '-c', 'tr -d - < /proc/sys/kernel/random/uuid > /var/log/.machine-id');
       holder.run('mount', '--bind', '/var/log/.machine-id', '/etc/machine-id');
     }
-    this.daemon = new DockerDaemon({ prefix: holder.enter });
+    this.daemon = new DockerDaemon({ prefix: holder.enter, extraArguments: this.dockerArguments });
     await this.daemon.start();
   }
 

@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { ensureBusyboxImage } from '../../scripts/lib/busybox-image.mjs';
@@ -12,6 +12,7 @@ import {
   startEngine,
   stopEngine,
 } from '../../scripts/lib/private-engine.mjs';
+import { waitFor } from './wait.ts';
 
 /** A container as `GET /containers/json` lists it; only what tests look at. */
 export interface ListedContainer {
@@ -32,19 +33,22 @@ export class DockerDaemon {
   private readonly directory: string;
   private readonly layout: EngineLayout;
   private readonly prefix: readonly string[];
+  private readonly extraArguments: readonly string[];
   private readonly onExit = (): void => this.endAtOnce();
 
-  constructor(options: { prefix?: readonly string[] } = {}) {
+  constructor(options: { prefix?: readonly string[]; extraArguments?: readonly string[] } = {}) {
     this.directory = mkdtempSync(join(tmpdir(), 'copepod-docker-'));
     this.layout = engineLayout(this.directory);
     this.prefix = options.prefix ?? [];
+    this.extraArguments = options.extraArguments ?? [];
     this.socket = this.layout.socket;
     this.dockerHost = `unix://${this.socket}`;
   }
 
   async start(): Promise<void> {
     process.once('exit', this.onExit);
-    await startEngine(this.layout, { prefix: this.prefix });
+    const { prefix, extraArguments } = this;
+    await startEngine(this.layout, { prefix: [...prefix], extraArguments: [...extraArguments] });
     await ensureBusyboxImage(this.socket);
   }
 
@@ -52,15 +56,33 @@ export class DockerDaemon {
     return enginePid(this.layout);
   }
 
-  /** SIGKILL, as a crash; containers live on. Start again with `start`. */
-  kill(): void {
+  /** Where the engine keeps images and containers. */
+  get dataRoot(): string {
+    return this.layout.dataRoot;
+  }
+
+  /** Where it keeps what is only true while it runs. */
+  get execRoot(): string {
+    return this.layout.execRoot;
+  }
+
+  /**
+   * SIGKILL, as a crash; containers live on. Start again with `start`. Resolves when its containerd has ended too, which
+   * happens by itself: an engine that starts while the old containerd is still there takes it for its own, and fails.
+   */
+  async kill(): Promise<void> {
     const { pid } = this;
-    if (pid !== undefined) process.kill(pid, 'SIGKILL');
+    if (pid === undefined) return;
+    process.removeListener('exit', this.onExit);
+    const containerd = Number(readFileSync(join(this.execRoot, 'containerd', 'containerd.pid'), 'utf8'));
+    process.kill(pid, 'SIGKILL');
+    await waitFor('the engine to end', () => ended(pid) && ended(containerd), { intervalMs: 5 });
   }
 
   async stop(): Promise<void> {
     process.removeListener('exit', this.onExit);
     await stopEngine(this.layout, { graceSeconds: 0 });
+    this.endForgotten();
     removeEngineFiles(this.layout);
     rmSync(this.directory, { recursive: true, force: true });
   }
@@ -74,11 +96,39 @@ export class DockerDaemon {
     );
   }
 
+  /** The files of an image as one tar, as `importImage` takes it. */
+  exportImage(reference: string): Buffer {
+    const docker = (...args: string[]): Buffer =>
+      execFileSync('docker', ['-H', this.dockerHost, ...args], { maxBuffer: 64 * 1024 * 1024 });
+    const id = docker('create', reference).toString().trim();
+    try {
+      return docker('export', id);
+    } finally {
+      docker('rm', id);
+    }
+  }
+
   /** Containers that carry all of these labels; running ones unless `all`. */
   async containers(labels: Record<string, string> = {}, all = false): Promise<ListedContainer[]> {
     const filters = { label: Object.entries(labels).map(([key, value]) => `${key}=${value}`) };
     const query = new URLSearchParams({ all: String(all), filters: JSON.stringify(filters) });
     return (await this.call('GET', `/containers/json?${query}`)) as ListedContainer[];
+  }
+
+  /** An engine that was killed may have forgotten containers: their shims, and what still runs below them. */
+  private endForgotten(): void {
+    const ours = `-namespace\0copepod-${this.layout.id}\0`;
+    const lines = execFileSync('ps', ['-e', '-o', 'pid=,ppid='], { encoding: 'utf8' }).trim().split('\n');
+    const processes = lines.map((line) => line.trim().split(/\s+/).map(Number));
+    const shims = processes.filter(([pid]) => commandOf(pid).includes(ours)).map(([pid]) => pid);
+    for (const [pid = 0, parent] of processes) {
+      if (!shims.includes(pid) && !shims.includes(parent)) continue;
+      try {
+        process.kill(pid, 'SIGKILL');
+      } catch {
+        // It has ended with its shim.
+      }
+    }
   }
 
   /** The last resort when a test process ends without stop(): the containers' processes and the engine. */
@@ -98,3 +148,14 @@ export class DockerDaemon {
     }
   }
 }
+
+function commandOf(pid: number | undefined): string {
+  try {
+    return readFileSync(`/proc/${pid}/cmdline`, 'utf8');
+  } catch {
+    return '';
+  }
+}
+
+/** A zombie counts as there: the engine's own look at its containerd is a signal 0, which a zombie takes. */
+const ended = (pid: number): boolean => !existsSync(`/proc/${pid}`);

@@ -11,7 +11,7 @@ import { type PodVolumes, VolumeError } from '../../src/agent/volumes/port.ts';
 import type { ConfigMap, PersistentVolume, Pod, PodStatus, Secret } from '../../src/api/types/core-v1.ts';
 import type { Clock } from '../../src/lib/clock.ts';
 import { type Logger, silentLogger } from '../../src/lib/logger.ts';
-import type { ClusterInfo, EventReport, SharedService } from '../../src/wire/messages.ts';
+import type { ClusterInfo, EventReport, NodeObjection, SharedService } from '../../src/wire/messages.ts';
 
 /** DesiredState that a test sets. */
 export class FakeDesired implements DesiredState {
@@ -21,6 +21,7 @@ export class FakeDesired implements DesiredState {
   private readonly configs = new Map<string, ConfigMap | Secret>();
   private readonly listeners: ((change: DesiredChange) => void)[] = [];
   sharedServices: SharedService[] = [];
+  readonly objections = new Map<string, NodeObjection>();
   persistentVolumes: PersistentVolume[] = [];
 
   set(pod: Pod): void {
@@ -61,6 +62,10 @@ export class FakeDesired implements DesiredState {
 
   pod(uid: string): Pod | undefined {
     return this.held.get(uid);
+  }
+
+  objection(uid: string): NodeObjection | undefined {
+    return this.objections.get(uid);
   }
 
   configMap(namespace: string, name: string): ConfigMap | undefined {
@@ -165,9 +170,9 @@ export class FakeNetwork implements PodNetwork {
 /** Volumes without a file system: a ConfigMap or Secret that is required has to exist, nothing else is checked. */
 export class FakeVolumes implements PodVolumes {
   readonly prepared = new Set<string>();
-  private readonly desired: DesiredState;
+  private readonly desired: Pick<DesiredState, 'configMap' | 'secret'>;
 
-  constructor(desired: DesiredState) {
+  constructor(desired: Pick<DesiredState, 'configMap' | 'secret'>) {
     this.desired = desired;
   }
 
@@ -236,6 +241,10 @@ export class FakeFiles implements PodFiles {
     return this.networks.get(podUid);
   }
 
+  async seccompProfile(name: string): Promise<string> {
+    throw new Error(`cannot load seccomp profile "${name}"`);
+  }
+
   logPath(pod: Pod, container: string, attempt: number): string {
     return `/var/log/pods/${pod.metadata.namespace}_${pod.metadata.name}_${pod.metadata.uid}/${container}/${attempt}.log`;
   }
@@ -250,6 +259,10 @@ export class FakeFiles implements PodFiles {
     attempt: number,
   ): Promise<void> {
     this.links.delete(this.logPath({ metadata: pod } as Pod, container, attempt));
+  }
+
+  async removeLogs(podUid: string): Promise<void> {
+    for (const path of this.links) if (path.includes(`_${podUid}/`)) this.links.delete(path);
   }
 }
 
@@ -269,6 +282,8 @@ export function fakeNode(options: {
   runtime: ContainerRuntime;
   sandboxImage?: string;
   oomScoreFloor?: number;
+  /** The node's pressure conditions that are True. */
+  pressures?: () => readonly string[];
   parallelStarts?: number;
   desired?: FakeDesired;
   network?: FakeNetwork;
@@ -276,6 +291,8 @@ export function fakeNode(options: {
   files?: FakeFiles;
   reporter?: FakeReporter;
   logger?: Logger;
+  lastStatus?: (uid: string) => PodStatus | undefined;
+  memoryUse?: (pid: number) => Promise<number | undefined>;
 }): FakeNode {
   const { clock, runtime } = options;
   const desired = options.desired ?? new FakeDesired();
@@ -297,10 +314,12 @@ export function fakeNode(options: {
       handlers: new Handlers({ runtime, clock }),
       events,
       reporter,
-      lastStatus: () => undefined,
+      lastStatus: options.lastStatus ?? (() => undefined),
+      ...(options.memoryUse ? { memoryUse: options.memoryUse } : {}),
       desired,
       sandboxImage: { reference: options.sandboxImage ?? 'pause', ensure: async () => {} },
       node: () => ({
+        pressures: options.pressures?.() ?? [],
         name: 'board',
         ips: ['192.168.1.10'],
         memoryCapacityBytes: 1024 ** 3,

@@ -7,10 +7,11 @@ import {
   type ObservedContainer,
   type ObservedImage,
   type OutputSink,
+  type PullOptions,
   type ResourceLimits,
   RuntimeError,
 } from '../../src/agent/runtime.ts';
-import type { Clock } from '../../src/lib/clock.ts';
+import { type Clock, sleep } from '../../src/lib/clock.ts';
 
 /** What containers of an image do. Everything is optional: an image without a script runs until it is stopped. */
 export interface ImageScript {
@@ -30,9 +31,13 @@ export interface ImageScript {
   present?: boolean;
   pullError?: RuntimeError;
   pullMs?: number;
+  /** arm64 unless said otherwise. */
+  architecture?: string;
   /** Answers of exec by command joined with blanks: exit code, or a function that decides. */
   exec?: (command: string) => { exitCode: number; stdout?: string; afterMs?: number };
   logs?: string;
+  /** What a container of it has written. */
+  writableBytes?: number;
   user?: string;
 }
 
@@ -168,6 +173,7 @@ export class FakeRuntime implements ContainerRuntime {
         imageId: `sha256:${spec.image}`,
         state: 'created',
         createdAt: this.clock.now(),
+        limits: spec.resources,
       },
       waiters: [],
       generation: 0,
@@ -225,9 +231,16 @@ export class FakeRuntime implements ContainerRuntime {
     this.emit(id);
   }
 
-  async update(id: string, _resources: ResourceLimits): Promise<void> {
-    await this.call(`update ${id}`);
-    this.held(id);
+  async writableBytes(id: string): Promise<number> {
+    await this.call(`size ${id}`);
+    return this.script(this.held(id).spec.image).writableBytes ?? 0;
+  }
+
+  async update(id: string, resources: ResourceLimits): Promise<void> {
+    await this.call(`update ${id} ${JSON.stringify(resources)}`);
+    const held = this.held(id);
+    held.observed = { ...held.observed, limits: { ...held.observed.limits, ...resources } };
+    this.emit(id);
   }
 
   async imageId(reference: string): Promise<string | undefined> {
@@ -242,15 +255,15 @@ export class FakeRuntime implements ContainerRuntime {
       id: `sha256:${reference}`,
       repoDigests: [],
       sizeBytes: 1234,
-      architecture: 'arm64',
+      architecture: script.architecture ?? 'arm64',
       user: script.user ?? '',
     };
   }
 
-  async pull(reference: string): Promise<void> {
-    await this.call(`pull ${reference}`);
+  async pull(reference: string, { auth, signal }: PullOptions = {}): Promise<void> {
+    await this.call(`pull ${reference}${auth ? ` as ${auth.username}` : ''}`);
     const script = this.script(reference);
-    if (script.pullMs) await new Promise<void>((resolve) => this.clock.after(script.pullMs ?? 0, resolve));
+    if (script.pullMs) await sleep(this.clock, script.pullMs, signal);
     if (script.pullError) throw script.pullError;
     script.present = true;
   }

@@ -1,5 +1,5 @@
 import { generateKeyPairSync, type KeyObject, sign } from 'node:crypto';
-import * as der from '../../src/server/identity/der.ts';
+import * as der from '../../src/lib/der.ts';
 
 export interface RequestedNames {
   commonName: string;

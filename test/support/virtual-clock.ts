@@ -1,4 +1,5 @@
 import type { Clock, Timer } from '../../src/lib/clock.ts';
+import { Heap } from '../../src/lib/heap.ts';
 
 /** Consecutive rounds of the event loop without any use of the clock after which everything counts as quiet. */
 const QUIET_ROUNDS = 4;
@@ -23,7 +24,7 @@ interface Entry {
 export class VirtualClock implements Clock {
   private readonly start: number;
   private readonly busy: () => boolean;
-  private readonly timers = new TimerHeap();
+  private readonly timers = new Heap<Entry>((a, b) => a.due - b.due || a.sequence - b.sequence);
   private elapsed = 0;
   private wallOffset = 0;
   private sequence = 0;
@@ -216,77 +217,5 @@ export class VirtualClockView implements Clock {
     };
     this.timers.add(kept);
     return kept;
-  }
-}
-
-/** A binary heap ordered by (due, sequence). Removal is linear: cancelled timers are few. */
-class TimerHeap {
-  private readonly entries: Entry[] = [];
-
-  get size(): number {
-    return this.entries.length;
-  }
-
-  peek(): Entry | undefined {
-    return this.entries[0];
-  }
-
-  push(entry: Entry): void {
-    this.entries.push(entry);
-    this.rise(this.entries.length - 1);
-  }
-
-  pop(): Entry | undefined {
-    const first = this.entries[0];
-    if (first) this.removeAt(0);
-    return first;
-  }
-
-  remove(entry: Entry): void {
-    const index = this.entries.indexOf(entry);
-    if (index >= 0) this.removeAt(index);
-  }
-
-  private removeAt(index: number): void {
-    const last = this.entries.pop();
-    if (last === undefined || index === this.entries.length) return;
-    this.entries[index] = last;
-    this.rise(index);
-    this.sink(index);
-  }
-
-  private rise(from: number): void {
-    let index = from;
-    while (index > 0) {
-      const parent = (index - 1) >> 1;
-      if (!this.less(index, parent)) return;
-      this.swap(index, parent);
-      index = parent;
-    }
-  }
-
-  private sink(from: number): void {
-    let index = from;
-    for (;;) {
-      const left = 2 * index + 1;
-      let least = index;
-      if (left < this.entries.length && this.less(left, least)) least = left;
-      if (left + 1 < this.entries.length && this.less(left + 1, least)) least = left + 1;
-      if (least === index) return;
-      this.swap(index, least);
-      index = least;
-    }
-  }
-
-  private less(left: number, right: number): boolean {
-    const a = this.entries[left] as Entry;
-    const b = this.entries[right] as Entry;
-    return a.due !== b.due ? a.due < b.due : a.sequence < b.sequence;
-  }
-
-  private swap(left: number, right: number): void {
-    const entry = this.entries[left] as Entry;
-    this.entries[left] = this.entries[right] as Entry;
-    this.entries[right] = entry;
   }
 }

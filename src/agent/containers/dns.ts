@@ -23,6 +23,11 @@ export function parseResolvConf(text: string): ResolverConfig {
   return config;
 }
 
+/** Are all name servers on this machine's loopback? In a network of its own a pod would ask itself. */
+export function asksLoopback({ nameservers }: ResolverConfig): boolean {
+  return nameservers.length > 0 && nameservers.every((address) => /^(127\.|::1$)/.test(address));
+}
+
 export interface ClusterDns {
   address: string;
   domain: string;

@@ -8,6 +8,10 @@ import { serviceEnvironment } from './service-env.ts';
 
 export type ConfigSource = Pick<DesiredState, 'configMap' | 'secret' | 'services'>;
 
+export type FileReference = NonNullable<NonNullable<EnvVar['valueFrom']>['fileKeyRef']>;
+/** A variable of a file in one of the pod's volumes. */
+export type FileVariables = (ref: FileReference) => string | undefined;
+
 /**
  * A container's environment: envFrom, then env (which sees what came before it), then the service variables that were
  * not overridden. Throws ContainerConfigError where something required is missing.
@@ -17,6 +21,7 @@ export function environment(
   container: Container,
   config: ConfigSource,
   context: FieldContext,
+  files: FileVariables = () => undefined,
 ): Map<string, string> {
   const { namespace } = identity(pod);
   const services = serviceEnvironment(config.services(), namespace, pod.spec?.enableServiceLinks ?? true);
@@ -27,7 +32,7 @@ export function environment(
   }
   for (const variable of container.env ?? []) {
     const value = variable.valueFrom
-      ? valueFrom(variable.valueFrom, { pod, container, namespace, config, context })
+      ? valueFrom(variable.valueFrom, { pod, container, namespace, config, context, files })
       : expand(variable.value ?? '', (name) => env.get(name) ?? services.get(name));
     if (value !== undefined) env.set(variable.name, value);
   }
@@ -61,6 +66,7 @@ interface ValueContext {
   namespace: string;
   config: ConfigSource;
   context: FieldContext;
+  files: FileVariables;
 }
 
 /** Undefined: an optional reference to something that does not exist; the variable is not set then. */
@@ -89,9 +95,12 @@ function valueFrom(source: NonNullable<EnvVar['valueFrom']>, where: ValueContext
     return value === undefined ? undefined : decode(value);
   }
   if (source.fileKeyRef) {
-    throw new ContainerConfigError(
-      'environment variables from files (fileKeyRef) are not supported on this node',
-    );
+    const { key, path, optional } = source.fileKeyRef;
+    const value = where.files(source.fileKeyRef);
+    if (value === undefined && !optional) {
+      throw new ContainerConfigError(`environment variable key "${key}" not found in file "${path}"`);
+    }
+    return value;
   }
   return '';
 }

@@ -69,7 +69,9 @@ export function resourceValue(
   const name = rest.join('.');
   const { limits = {}, requests = {} } = target.resources ?? {};
   const text =
-    kind === 'limits' ? (limits[name] ?? context.allocatable[name]) : (requests[name] ?? limits[name]);
+    kind === 'limits'
+      ? (limits[name] ?? pod.spec?.resources?.limits?.[name] ?? context.allocatable[name])
+      : (requests[name] ?? limits[name]);
   if (kind !== 'limits' && kind !== 'requests') {
     throw new ContainerConfigError(`unsupported container resource : ${selector.resource}`);
   }

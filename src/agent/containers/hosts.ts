@@ -1,7 +1,10 @@
 import type { Pod } from '../../api/types/core-v1.ts';
 import { identity } from '../names.ts';
+import { ContainerConfigError } from './config-error.ts';
 
 const LONGEST_HOSTNAME = 63;
+/** What the kernel takes as the name of a host. */
+const LONGEST_FQDN = 64;
 
 /** The pod's host name and, with a subdomain, its name in the cluster's DNS. */
 export function podHostname(pod: Pod, clusterDomain: string): { hostname: string; fqdn?: string } {
@@ -10,6 +13,11 @@ export function podHostname(pod: Pod, clusterDomain: string): { hostname: string
   const short = (pod.spec?.hostname ?? name).slice(0, LONGEST_HOSTNAME).replace(/[-.]+$/, '');
   if (!pod.spec?.subdomain) return { hostname: short };
   const fqdn = `${short}.${pod.spec.subdomain}.${namespace}.svc.${clusterDomain}`;
+  if (pod.spec.setHostnameAsFQDN && fqdn.length > LONGEST_FQDN) {
+    throw new ContainerConfigError(
+      `Failed to construct FQDN from Pod hostname and cluster domain, FQDN ${fqdn} is too long (${LONGEST_FQDN} characters is the max, ${fqdn.length} characters requested)`,
+    );
+  }
   return { hostname: pod.spec.setHostnameAsFQDN ? fqdn : short, fqdn };
 }
 

@@ -6,14 +6,11 @@ import { ContainerConfigError } from './config-error.ts';
 type Security = ContainerSpec['security'];
 
 /** The security context as far as Docker can give it; what it cannot give is refused, never left out. */
-export function containerSecurity(pod: Pod, container: Container): Security {
+export function containerSecurity(pod: Pod, container: Container, seccompProfile?: string): Security {
   const own = container.securityContext ?? {};
   const shared = pod.spec?.securityContext ?? {};
   if (own.windowsOptions || shared.windowsOptions) {
     throw new ContainerConfigError('windowsOptions are not supported on a Linux node');
-  }
-  if (shared.supplementalGroupsPolicy === 'Strict') {
-    throw new ContainerConfigError('supplementalGroupsPolicy Strict is not supported by Docker');
   }
   const privileged = own.privileged ?? false;
   return {
@@ -22,7 +19,7 @@ export function containerSecurity(pod: Pod, container: Container): Security {
     capAdd: own.capabilities?.add ?? [],
     capDrop: own.capabilities?.drop ?? [],
     noNewPrivileges: own.allowPrivilegeEscalation === false,
-    options: [...seccomp(own, shared), ...appArmor(own, shared), ...seLinux(own, shared)],
+    options: [...seccomp(own, shared, seccompProfile), ...appArmor(own, shared), ...seLinux(own, shared)],
     // Namespaced sysctls belong to the sandbox, whose namespaces the container joins.
     sysctls: {},
     ...(own.procMount === 'Unmasked' ? { maskedPaths: [], readonlyPaths: [] } : {}),
@@ -30,15 +27,18 @@ export function containerSecurity(pod: Pod, container: Container): Security {
 }
 
 /** Absent means Docker's default profile, which is what the kubelet calls seccompDefault. */
-function seccomp(own: SecurityContext, shared: PodSecurityContext): string[] {
+function seccomp(own: SecurityContext, shared: PodSecurityContext, content: string | undefined): string[] {
   const profile = own.seccompProfile ?? shared.seccompProfile;
   if (profile?.type === 'Unconfined') return ['seccomp=unconfined'];
-  if (profile?.type === 'Localhost') {
-    throw new ContainerConfigError(
-      `seccomp profile "${profile.localhostProfile ?? ''}" of type Localhost is not supported on this node`,
-    );
-  }
-  return [];
+  if (profile?.type !== 'Localhost') return [];
+  if (content === undefined) throw new ContainerConfigError('the seccomp profile was not read');
+  return [`seccomp=${content}`];
+}
+
+/** The file below the node's directory of seccomp profiles that the container is to run under. */
+export function localSeccompProfile(pod: Pod, container: Container): string | undefined {
+  const profile = container.securityContext?.seccompProfile ?? pod.spec?.securityContext?.seccompProfile;
+  return profile?.type === 'Localhost' ? (profile.localhostProfile ?? '') : undefined;
 }
 
 function appArmor(own: SecurityContext, shared: PodSecurityContext): string[] {
@@ -65,6 +65,10 @@ export function containerUser(
   const shared = pod.spec?.securityContext ?? {};
   const uid = own.runAsUser ?? shared.runAsUser;
   const gid = own.runAsGroup ?? shared.runAsGroup;
+  // With a group given Docker leaves out those that the image's /etc/group has for the user.
+  if (shared.supplementalGroupsPolicy === 'Strict' && gid === undefined) {
+    throw new ContainerConfigError('supplementalGroupsPolicy Strict needs a runAsGroup with Docker');
+  }
   if (own.runAsNonRoot ?? shared.runAsNonRoot ?? false) verifyNonRoot(pod, container, uid, imageUser);
   const groups = [
     ...(shared.supplementalGroups ?? []),

@@ -21,17 +21,20 @@ export interface ContainerSpecInput {
   /** The image's USER. */
   imageUser: string;
   memoryCapacityBytes: number;
+  /** How many processes it may have; absent: no limit. */
+  pidsLimit?: number;
   /** Where /var/log/pods has the log. */
   logPath: string;
+  /** Content of the profile that localSeccompProfile names. */
+  seccompProfile?: string | undefined;
+  /** The pod's control group. */
+  cgroupParent?: string | undefined;
 }
 
 /** A container of a pod as the engine is to make it. Pure; throws ContainerConfigError. */
 export function containerSpec(input: ContainerSpecInput): ContainerSpec {
   const { pod, named, attempt, sandboxId, env } = input;
   const { container, role } = named;
-  if ((container.volumeDevices ?? []).length > 0) {
-    throw new ContainerConfigError('block volumes (volumeDevices) are not supported on this node');
-  }
   const lookup = (name: string): string | undefined => env.get(name);
   const { hostPID, hostIPC, hostNetwork, shareProcessNamespace } = pod.spec ?? {};
   const pidTarget = input.targetId ?? (shareProcessNamespace ? sandboxId : undefined);
@@ -62,12 +65,18 @@ export function containerSpec(input: ContainerSpecInput): ContainerSpec {
     networkMode: hostNetwork ? 'host' : `container:${sandboxId}`,
     ipcMode: hostIPC ? 'host' : `container:${sandboxId}`,
     ...(pidTarget ? { pidMode: `container:${pidTarget}` } : hostPID ? { pidMode: 'host' } : {}),
-    mounts: input.mounts,
-    devices: [],
-    resources: role === 'ephemeral' ? {} : resourceLimits(container),
+    mounts: input.mounts.filter(({ device }) => device === undefined),
+    devices: input.mounts.flatMap(({ device, hostPath, containerPath }) =>
+      device === undefined ? [] : [{ hostPath, containerPath, permissions: device }],
+    ),
+    resources: {
+      ...(role === 'ephemeral' ? {} : resourceLimits(container)),
+      ...(input.pidsLimit === undefined ? {} : { pidsLimit: input.pidsLimit }),
+    },
     oomScoreAdj: oomScoreAdjust(pod, container, input.memoryCapacityBytes),
-    security: containerSecurity(pod, container),
+    security: containerSecurity(pod, container, input.seccompProfile),
     ...(container.lifecycle?.stopSignal ? { stopSignal: container.lifecycle.stopSignal } : {}),
+    ...(input.cgroupParent ? { cgroupParent: input.cgroupParent } : {}),
   };
 }
 

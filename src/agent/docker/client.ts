@@ -119,12 +119,16 @@ export interface DockerRequest {
   query?: Record<string, string | number | boolean | string[] | object | undefined>;
   body?: object;
   /** A tar. */
-  file?: Buffer;
-  registryAuth?: { username: string; password: string; serveraddress: string };
+  file?: Buffer | Readable;
+  registryAuth?: DockerAuth;
   /** Statuses that are not errors besides 200, 201, 204 and 101. */
   accept?: number[];
   timeoutMs?: number;
 }
+
+export type DockerAuth =
+  | { username: string; password: string; serveraddress: string }
+  | { identitytoken: string; serveraddress: string };
 
 const DEFAULT_TIMEOUT_MS = 30_000;
 

@@ -1,11 +1,18 @@
 import type { ContainerSpec } from '../runtime.ts';
 
 /** Where json-file logs rotate: a board's card must not fill up with them. */
-const LOG_CONFIG = { Type: 'json-file', Config: { 'max-size': '10m', 'max-file': '3' } };
+export interface LogFiles {
+  /** Bytes of one file. */
+  maxSize: number;
+  maxFiles: number;
+}
+
+/** The kubelet's. */
+export const DEFAULT_LOG_FILES: LogFiles = { maxSize: 10 * 1024 * 1024, maxFiles: 5 };
 const CPU_PERIOD_US = 100_000;
 
 /** The body of `POST /containers/create`. Pure. */
-export function createBody(spec: ContainerSpec): object {
+export function createBody(spec: ContainerSpec, logFiles = DEFAULT_LOG_FILES): object {
   const { security, resources } = spec;
   return {
     Image: spec.image,
@@ -30,13 +37,21 @@ export function createBody(spec: ContainerSpec): object {
       IpcMode: spec.ipcMode,
       ...(spec.pidMode ? { PidMode: spec.pidMode } : {}),
       RestartPolicy: { Name: 'no' },
-      LogConfig: LOG_CONFIG,
+      LogConfig: {
+        Type: 'json-file',
+        Config: { 'max-size': String(logFiles.maxSize), 'max-file': String(logFiles.maxFiles) },
+      },
       Mounts: spec.mounts.map((mount) => ({
         Type: 'bind',
         Source: mount.hostPath,
         Target: mount.containerPath,
         ReadOnly: mount.readOnly,
-        BindOptions: { Propagation: mount.propagation ?? 'rprivate' },
+        BindOptions: {
+          Propagation: mount.propagation ?? 'rprivate',
+          // Engines before API 1.44 know neither: they are not asked for it (see NodeVolumes).
+          ...(mount.readOnly && mount.readOnlyBelow === 'always' ? { ReadOnlyForceRecursive: true } : {}),
+          ...(mount.readOnly && mount.readOnlyBelow === 'never' ? { ReadOnlyNonRecursive: true } : {}),
+        },
       })),
       Devices: spec.devices.map((device) => ({
         PathOnHost: device.hostPath,

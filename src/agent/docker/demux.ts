@@ -5,6 +5,11 @@ const HEADER = 8;
 /** Docker copies in pieces of 32 KiB; more than this in one frame is not Docker. */
 const LARGEST_FRAME = 16 * 1024 * 1024;
 
+/** Wants to know where a frame begins. Of logs each entry is one. */
+export interface FrameSink extends OutputSink {
+  frame(): void;
+}
+
 /**
  * Splits Docker's multiplexed stream: frames of an 8-byte header (stream 0, 1 or 2, three zero bytes, big-endian length)
  * and payload. Payload is passed on as it arrives, not collected to whole frames.
@@ -15,7 +20,7 @@ export class Demultiplexer {
   private left = 0;
   private stderr = false;
 
-  push(chunk: Buffer, sink: OutputSink): void {
+  push(chunk: Buffer, sink: OutputSink | FrameSink): void {
     let offset = 0;
     while (offset < chunk.length) {
       if (this.left === 0) {
@@ -30,6 +35,7 @@ export class Demultiplexer {
         if ((this.header[0] ?? 0) > 2 || this.left > LARGEST_FRAME) {
           throw new Error("the stream is not in Docker's multiplexed format");
         }
+        if ('frame' in sink) sink.frame();
         continue;
       }
       const take = Math.min(this.left, chunk.length - offset);

@@ -5,13 +5,15 @@ import type { DockerClient } from './client.ts';
 /** Execs of probes are left out by the filter: they would wake the agent several times a second. */
 const WATCHED = ['start', 'die', 'destroy', 'oom', 'pause', 'unpause'];
 const FIRST_RETRY_MS = 250;
-const LONGEST_RETRY_MS = 5_000;
+/** The attempt is one connect on a local socket; the pods of an engine that comes back wait for it. */
+const LONGEST_RETRY_MS = 2_000;
 /** An event is a line of JSON of about a kilobyte; a longer one is not an event. */
 const LONGEST_LINE = 1024 * 1024;
 
 /**
  * Docker's event stream, reopened with back-off when it breaks. Events only wake: `onEvent(id)` means "look at this
- * container", `onEvent(undefined)` after every (re)connection "look at all, something may have been missed".
+ * container", `onEvent(undefined)` "look at all": after every (re)connection, for something may have been missed, and when the
+ * stream breaks, for the engine may be gone.
  */
 export class DockerEvents {
   private readonly client: DockerClient;
@@ -90,7 +92,9 @@ export class DockerEvents {
     stream.on('error', () => {});
     stream.once('close', () => {
       if (this.stream === stream) this.stream = undefined;
+      if (!this.running || generation !== this.generation) return;
       this.retry(generation);
+      this.onEvent(undefined);
     });
   }
 

@@ -1,4 +1,4 @@
-import type { ObservedContainer } from '../runtime.ts';
+import type { ObservedContainer, ResourceLimits } from '../runtime.ts';
 
 /** An entry of `GET /containers/json`: the fields that are read. */
 export interface ContainerSummary {
@@ -28,6 +28,7 @@ export interface ContainerDetails {
     StartedAt: string;
     FinishedAt: string;
   };
+  HostConfig?: { CpuShares?: number; CpuQuota?: number; Memory?: number };
 }
 
 type State = ObservedContainer['state'];
@@ -66,6 +67,20 @@ export function fromDetails(details: ContainerDetails): ObservedContainer {
     ...(ended && (state !== 'created' || State.ExitCode !== 0) ? { exitCode: State.ExitCode } : {}),
     ...(State.OOMKilled ? { oomKilled: true } : {}),
     ...(State.Error ? { error: State.Error } : {}),
+    ...(details.HostConfig ? { limits: limitsOf(details.HostConfig) } : {}),
+  };
+}
+
+/** Docker writes 0 for "not limited". */
+function limitsOf({
+  CpuShares = 0,
+  CpuQuota = 0,
+  Memory = 0,
+}: NonNullable<ContainerDetails['HostConfig']>): ResourceLimits {
+  return {
+    ...(CpuShares > 0 ? { cpuShares: CpuShares } : {}),
+    ...(CpuQuota > 0 ? { cpuQuota: CpuQuota } : {}),
+    ...(Memory > 0 ? { memoryBytes: Memory } : {}),
   };
 }
 

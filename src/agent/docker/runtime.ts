@@ -9,22 +9,25 @@ import {
   type ObservedContainer,
   type ObservedImage,
   type OutputSink,
-  type RegistryAuth,
+  type PullOptions,
   type ResourceLimits,
   RuntimeError,
 } from '../runtime.ts';
 import { DockerClient } from './client.ts';
-import { createBody, limits } from './create-body.ts';
+import { createBody, DEFAULT_LOG_FILES, type LogFiles, limits } from './create-body.ts';
 import { pipeOutput } from './demux.ts';
 import { DockerEvents } from './events.ts';
 import { type ContainerDetails, type ContainerSummary, fromDetails, fromSummary } from './observation.ts';
-import { followPull, splitReference } from './pull.ts';
+import { followPull, registryAuth, STALL_MS, splitReference, stalled } from './pull.ts';
+import { RepeatFilter } from './repeat-filter.ts';
 import { DockerSession } from './session.ts';
 
 /** Marks what this agent made, so that it never touches anything else on the same engine. */
 export const OWNER_LABEL = 'io.copepod.node';
 
 const INSPECT_TIMEOUT_MS = 5_000;
+/** The engine walks through the container's layer, on a slow card. */
+const SIZE_TIMEOUT_MS = 60_000;
 /** A start waits for the kernel, the card and, on a loaded board, for a minute and more. */
 const START_TIMEOUT_MS = 120_000;
 const EXEC_EXIT_DEADLINE_MS = 5_000;
@@ -41,11 +44,13 @@ export class DockerRuntime implements ContainerRuntime {
   private readonly client: DockerClient;
   private readonly owner: string;
   private readonly onWarning: (spec: ContainerSpec, warning: string) => void;
+  private readonly logFiles: LogFiles;
   private readonly events: DockerEvents;
   private readonly listeners = new Set<(containerId: string | undefined) => void>();
   /** By container id; valid while the list shows the same state and no event came. */
   private readonly details = new Map<string, ObservedContainer>();
   private dataDirectory: string | undefined;
+  private apiVersion: string | undefined;
 
   constructor(options: {
     clock: Clock;
@@ -54,10 +59,13 @@ export class DockerRuntime implements ContainerRuntime {
     owner: string;
     /** The engine took the container but will not honour something (no memory cgroup, for example). */
     onWarning?: (spec: ContainerSpec, warning: string) => void;
+    /** Where containers' logs rotate. */
+    logFiles?: LogFiles;
   }) {
     this.clock = options.clock;
     this.owner = options.owner;
     this.onWarning = options.onWarning ?? (() => {});
+    this.logFiles = options.logFiles ?? DEFAULT_LOG_FILES;
     this.client = new DockerClient({ clock: options.clock, socketPath: options.socketPath });
     this.events = new DockerEvents({
       client: this.client,
@@ -137,7 +145,7 @@ export class DockerRuntime implements ContainerRuntime {
       method: 'POST',
       path: '/containers/create',
       query: { name: spec.name },
-      body: createBody(labelled),
+      body: createBody(labelled, this.logFiles),
       timeoutMs: 60_000,
     });
     for (const warning of answer.Warnings ?? []) this.onWarning(spec, warning);
@@ -162,8 +170,18 @@ export class DockerRuntime implements ContainerRuntime {
     this.details.delete(id);
   }
 
+  async writableBytes(id: string): Promise<number> {
+    const { SizeRw } = await this.client.call<{ SizeRw?: number }>({
+      path: `/containers/${id}/json`,
+      query: { size: true },
+      timeoutMs: SIZE_TIMEOUT_MS,
+    });
+    return SizeRw ?? 0;
+  }
+
   async update(id: string, resources: ResourceLimits): Promise<void> {
     await this.client.call({ method: 'POST', path: `/containers/${id}/update`, body: limits(resources) });
+    this.details.delete(id);
   }
 
   async imageId(reference: string): Promise<string | undefined> {
@@ -194,40 +212,32 @@ export class DockerRuntime implements ContainerRuntime {
     }
   }
 
-  async pull(reference: string, auth?: RegistryAuth, signal?: AbortSignal): Promise<void> {
+  async pull(reference: string, options: PullOptions = {}): Promise<void> {
     const { name, tag } = splitReference(reference);
-    const stream = await this.pullStream(name, tag, auth, signal);
-    await followPull({ clock: this.clock, stream, reference, ...(signal ? { signal } : {}) });
+    const stream = await this.pullStream(name, tag, options);
+    await followPull({ clock: this.clock, stream, reference, pull: options });
   }
 
   private async pullStream(
     name: string,
     tag: string,
-    auth: RegistryAuth | undefined,
-    signal: AbortSignal | undefined,
+    { auth, signal, stallMs = STALL_MS }: PullOptions,
   ): Promise<Readable> {
     const request = {
       method: 'POST' as const,
       path: '/images/create',
       query: { fromImage: name, tag },
-      ...(auth
-        ? {
-            registryAuth: {
-              username: auth.username,
-              password: auth.password,
-              serveraddress: auth.serverAddress,
-            },
-          }
-        : {}),
+      ...(auth ? { registryAuth: registryAuth(auth) } : {}),
       ...(signal ? { signal } : {}),
       // Docker answers when the registry has: name resolution and its retries come before.
-      timeoutMs: 120_000,
+      timeoutMs: stallMs,
     };
     try {
       return await this.client.stream(request);
     } catch (error) {
-      if (error instanceof RuntimeError && error.code === 'Other')
-        throw new RuntimeError('ImagePull', error.message);
+      if (!(error instanceof RuntimeError)) throw error;
+      if (error.code === 'Other') throw new RuntimeError('ImagePull', error.message);
+      if (error.code === 'Timeout') throw stalled(name, stallMs);
       throw error;
     }
   }
@@ -258,13 +268,18 @@ export class DockerRuntime implements ContainerRuntime {
       path: `/containers/${id}/json`,
       timeoutMs: INSPECT_TIMEOUT_MS,
     });
+    // A terminal's output has no entries to tell apart.
+    const filter =
+      options.follow && !Config.Tty && (await this.repeatsLines())
+        ? new RepeatFilter(sink, options.timestamps)
+        : undefined;
     const stream = await this.client.stream({
       path: `/containers/${id}/logs`,
       query: {
         stdout: true,
         stderr: true,
         follow: options.follow,
-        timestamps: options.timestamps,
+        timestamps: options.timestamps || filter !== undefined,
         tail: options.tailLines === undefined ? 'all' : String(options.tailLines),
         // Docker takes seconds with a fraction.
         ...(options.since === undefined ? {} : { since: (options.since / 1000).toFixed(3) }),
@@ -274,7 +289,7 @@ export class DockerRuntime implements ContainerRuntime {
     const stop = (): void => void stream.destroy();
     signal.addEventListener('abort', stop, { once: true });
     try {
-      await pipeOutput(stream, sink, Config.Tty);
+      await pipeOutput(stream, filter ?? sink, Config.Tty);
     } catch (error) {
       if (!signal.aborted) throw error;
     } finally {
@@ -342,6 +357,24 @@ export class DockerRuntime implements ContainerRuntime {
     };
   }
 
+  /** How the engine makes control groups; undefined where it makes none (rootless without delegation). */
+  async cgroups(): Promise<{ driver: 'cgroupfs' | 'systemd'; version: 1 | 2 } | undefined> {
+    const info = await this.client.call<{ CgroupDriver?: string; CgroupVersion?: string }>({
+      path: '/info',
+      timeoutMs: 15_000,
+    });
+    const { CgroupDriver: driver, CgroupVersion: version } = info;
+    if (driver !== 'cgroupfs' && driver !== 'systemd') return undefined;
+    return { driver, version: version === '2' ? 2 : 1 };
+  }
+
+  /** Docker 23 and newer (API 1.42) follow a log through its rotation as they should. */
+  private async repeatsLines(): Promise<boolean> {
+    this.apiVersion ??= (await this.version()).apiVersion;
+    const [major = 0, minor = 0] = this.apiVersion.split('.').map(Number);
+    return major === 1 && minor < 42;
+  }
+
   /** One container that the engine does not answer for must not hold up the others: the list's word is taken then. */
   private async detailsOf(summary: ContainerSummary): Promise<ObservedContainer | undefined> {
     const known = this.details.get(summary.Id);
@@ -406,7 +439,7 @@ function killProcess(pid: number): void {
 }
 
 /** Slashes and colons are part of the path here; everything else that a reference may hold is safe as it is. */
-function encodeReference(reference: string): string {
+export function encodeReference(reference: string): string {
   return reference.split('/').map(encodeURIComponent).join('/');
 }
 

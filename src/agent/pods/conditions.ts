@@ -1,6 +1,8 @@
 import type { ContainerStatus, Pod, PodCondition } from '../../api/types/core-v1.ts';
 import { timestamp } from '../../lib/clock.ts';
 import { roleOfInit } from '../names.ts';
+import type { ResizeState } from './facts.ts';
+import { resizeConditions } from './resize-status.ts';
 
 interface Input {
   pod: Pod;
@@ -11,13 +13,20 @@ interface Input {
   /** The sandbox runs and has its network. */
   sandboxReady: boolean;
   terminating: boolean;
+  resize: ResizeState;
   now: number;
 }
 
 type Verdict = Pick<PodCondition, 'status' | 'reason' | 'message'>;
 const TRUE: Verdict = { status: 'True' };
 
-/** The agent's five conditions in the kubelet's order, then those that others have set. */
+/** DisruptionTarget comes from the agent too when it evicts; a condition that only others write is never repeated. */
+const ALSO_OWN = 'DisruptionTarget';
+
+/**
+ * The agent's own conditions in the kubelet's order. What others have set (readiness gates) is not reported: the agent's
+ * word would be older than theirs.
+ */
 export function podConditions(input: Input): PodCondition[] {
   const containersReady = containersReadyVerdict(input);
   const own: [string, Verdict][] = [
@@ -28,7 +37,7 @@ export function podConditions(input: Input): PodCondition[] {
     ['PodScheduled', TRUE],
   ];
   const generation = input.pod.metadata.generation;
-  const conditions = own.map(([type, verdict]) => {
+  const conditions: PodCondition[] = own.map(([type, verdict]) => {
     const before = input.previous.find((condition) => condition.type === type);
     const same = before?.status === verdict.status;
     return {
@@ -38,8 +47,8 @@ export function podConditions(input: Input): PodCondition[] {
       lastTransitionTime: (same ? before?.lastTransitionTime : undefined) ?? timestamp(input.now),
     };
   });
-  const owned = new Set(own.map(([type]) => type));
-  return [...conditions, ...input.previous.filter(({ type }) => !owned.has(type))];
+  conditions.push(...resizeConditions(input.resize, input.previous, input.now));
+  return [...conditions, ...input.previous.filter(({ type }) => type === ALSO_OWN)];
 }
 
 function initializedVerdict({ pod, initContainerStatuses, containerStatuses, phase }: Input): Verdict {

@@ -3,6 +3,7 @@ import { timestamp } from '../../lib/clock.ts';
 import type { NamedContainer } from '../names.ts';
 import type { PodFacts } from './facts.ts';
 import type { ObservedInstance, ObservedPod } from './observe.ts';
+import { resourcesStatus } from './resize-status.ts';
 
 export interface ContainerStatusContext {
   observed: ObservedPod;
@@ -42,6 +43,8 @@ export function containerStatus(named: NamedContainer, context: ContainerStatusC
     imageID: current ? imageIdOf(current, before, context) : (before?.imageID ?? ''),
     ...(containerID ? { containerID } : {}),
     ...(role === 'ephemeral' ? {} : { started }),
+    ...(role === 'ephemeral' ? {} : resourcesStatus(container, running ? current : undefined, context.facts)),
+    ...(container.lifecycle?.stopSignal ? { stopSignal: container.lifecycle.stopSignal } : {}),
   };
 }
 

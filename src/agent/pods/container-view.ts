@@ -1,4 +1,5 @@
 import type { Clock, Timer } from '../../lib/clock.ts';
+import { sameJson } from '../../lib/equal.ts';
 import type { Logger } from '../../lib/logger.ts';
 import { podUidOf } from '../names.ts';
 import { type ContainerRuntime, type ObservedContainer, RuntimeError } from '../runtime.ts';
@@ -7,7 +8,7 @@ import { type ObservedPod, observePod } from './observe.ts';
 /** Events tell nearly everything; this finds what they did not (one cheap call). */
 const RESYNC_MS = 30_000;
 /** How often a lost engine is tried. */
-const RETRY_MS = 2_000;
+const RETRY_MS = 1_000;
 
 interface Entry {
   container: ObservedContainer;
@@ -37,6 +38,8 @@ export class ContainerView {
   private resyncing: Promise<void> | undefined;
   private resyncAgain = false;
   private reachable = false;
+  /** Why the engine does not answer, as last logged: it is tried every second. */
+  private failure = '';
 
   constructor(options: {
     runtime: ContainerRuntime;
@@ -165,6 +168,7 @@ export class ContainerView {
         for (const [id, entry] of this.entries)
           if (!present.has(id) && entry.seen < seen) this.drop(id, seen);
         for (const [id, at] of this.removed) if (at < seen) this.removed.delete(id);
+        this.failure = '';
         this.setReachable(true);
       } catch (error) {
         this.noteFailure(error, true);
@@ -175,7 +179,10 @@ export class ContainerView {
   private noteFailure(error: unknown, always = false): void {
     const lost = error instanceof RuntimeError && error.code === 'Unavailable';
     if (!lost && !always) return;
-    this.logger.warn({ error: (error as Error).message }, 'the container engine does not answer');
+    const { message } = error as Error;
+    if (message !== this.failure)
+      this.logger.warn({ error: message }, 'the container engine does not answer');
+    this.failure = message;
     this.setReachable(false);
   }
 
@@ -223,6 +230,7 @@ function differs(left: ObservedContainer, right: ObservedContainer): boolean {
     left.finishedAt !== right.finishedAt ||
     left.exitCode !== right.exitCode ||
     left.oomKilled !== right.oomKilled ||
-    left.error !== right.error
+    left.error !== right.error ||
+    !sameJson(left.limits, right.limits)
   );
 }

@@ -1,8 +1,9 @@
 import type { Pod } from '../../api/types/core-v1.ts';
 import { ContainerConfigError } from '../containers/config-error.ts';
-import { environment } from '../containers/environment.ts';
+import { environment, type FileVariables } from '../containers/environment.ts';
+import { localSeccompProfile } from '../containers/security.ts';
 import { containerSpec, sandboxSpec } from '../containers/spec.ts';
-import { ImageError } from '../images/image-manager.ts';
+import { ImageError, isReplaced } from '../images/image-manager.ts';
 import { containersOf, identity, LABEL, type NamedContainer } from '../names.ts';
 import { type ContainerMount, type ContainerSpec, RuntimeError } from '../runtime.ts';
 import { VolumeError } from '../volumes/port.ts';
@@ -10,6 +11,7 @@ import { IMAGE_BACKOFF, nextBackoff } from './backoff.ts';
 import type { PodFacts } from './facts.ts';
 import { latest, type ObservedPod } from './observe.ts';
 import { backoffKey } from './plan-containers.ts';
+import { resizePod } from './resize.ts';
 import type { PodServices } from './services.ts';
 import { StepError } from './step-error.ts';
 import type { Step } from './steps.ts';
@@ -45,8 +47,16 @@ export async function execute(step: Step, subject: PodSubject, services: PodServ
       return await removeSandbox(step, services);
     case 'DetachNetwork':
       return await detachNetwork(subject, services);
+    case 'RemoveLogs':
+      await services.files.removeLogs(subject.uid);
+      subject.facts.logsRemoved = true;
+      return;
     case 'TeardownVolumes':
       return await teardown(subject, services);
+    case 'RemoveCgroup':
+      await services.cgroups?.remove(subject.uid);
+      subject.facts.cgroupReleased = true;
+      return;
     default: {
       const { pod } = subject;
       if (!pod) throw new Error(`${step.kind} needs the pod`);
@@ -62,11 +72,11 @@ async function executeStart(step: Step, pod: Pod, subject: PodSubject, services:
     case 'PullImage':
       return await pullImage(step, pod, subject, services);
     case 'CreateSandbox':
-      return await sandboxStep(pod, services, () => createSandbox(step, pod, services));
+      return await sandboxStep(pod, services, () => createSandbox(step, pod, subject, services));
     case 'StartSandbox':
       return await sandboxStep(pod, services, async () => {
         try {
-          await services.startLimiter.run(() => services.runtime.start(step.id));
+          await services.startLimiter.run(() => services.runtime.start(step.id), subject.uid);
         } finally {
           await services.view.look(step.id);
         }
@@ -77,6 +87,12 @@ async function executeStart(step: Step, pod: Pod, subject: PodSubject, services:
       return await createContainer(step, pod, subject, services);
     case 'StartContainer':
       return await startContainer(step, pod, subject, services);
+    case 'ResizePod':
+      return await resizePod(
+        step.resizes,
+        { uid: subject.uid, pod, applied: subject.facts.applied },
+        services,
+      );
     default:
       throw new Error(`unknown step ${step.kind}`);
   }
@@ -111,9 +127,19 @@ async function pullImage(
     const image = await services.images.ensure(pod, named, ranBefore);
     const digest = image.repoDigests[0];
     services.imageNames.set(image.id, digest ? `docker-pullable://${digest}` : `docker://${image.id}`);
-    subject.facts.images.set(step.container, { attempt: step.attempt, imageId: image.id, user: image.user });
+    subject.facts.images.set(step.container, {
+      attempt: step.attempt,
+      imageId: image.id,
+      user: image.user,
+      ...(image.engineName === undefined ? {} : { engineName: image.engineName }),
+    });
   } catch (error) {
     if (!(error instanceof ImageError)) throw error;
+    // A bound pod cannot move: one that has a controller ends here, and the controller's next goes where it can run.
+    if (error.wrongArchitecture && named.role !== 'ephemeral' && isReplaced(pod)) {
+      subject.facts.killed = { reason: 'ImageArchitecture', message: `Pod was rejected: ${error.message}` };
+      services.allocations.release(subject.uid);
+    }
     services.events.container(pod, named, 'Warning', 'Failed', `Error: ${error.reason}`);
     const pulls = error.reason === 'ErrImagePull';
     throw new StepError({
@@ -137,7 +163,13 @@ async function sandboxStep(pod: Pod, services: PodServices, work: () => Promise<
   }
 }
 
-async function createSandbox(step: StepOf<'CreateSandbox'>, pod: Pod, services: PodServices): Promise<void> {
+async function createSandbox(
+  step: StepOf<'CreateSandbox'>,
+  pod: Pod,
+  { facts }: PodSubject,
+  services: PodServices,
+): Promise<void> {
+  facts.cgroupReleased = false;
   if (step.changed) {
     services.events.pod(
       pod,
@@ -146,7 +178,11 @@ async function createSandbox(step: StepOf<'CreateSandbox'>, pod: Pod, services: 
       'Pod sandbox changed, it will be killed and re-created.',
     );
   }
-  const spec = sandboxSpec(pod, step.attempt, services.sandboxImage.reference, services.clusterDomain());
+  const cgroupParent = await services.cgroups?.prepare(pod);
+  const spec: ContainerSpec = {
+    ...sandboxSpec(pod, step.attempt, services.sandboxImage.reference, services.clusterDomain()),
+    ...(cgroupParent ? { cgroupParent } : {}),
+  };
   try {
     await create(spec, '', services);
   } catch (error) {
@@ -185,7 +221,7 @@ async function createContainer(
   try {
     const spec = await buildSpec(step, pod, named, subject, services);
     const image = facts.images.get(step.container);
-    await create(spec, image?.imageId ?? '', services);
+    await create({ ...spec, image: image?.engineName ?? spec.image }, image?.imageId ?? '', services);
   } catch (error) {
     if (isAway(error)) throw error;
     const config = error instanceof ContainerConfigError || error instanceof VolumeError;
@@ -225,11 +261,13 @@ async function buildSpec(
   services: PodServices,
 ): Promise<ContainerSpec> {
   const node = services.node();
-  const env = environment(pod, named.container, services.desired, {
+  const fields = {
     hostIPs: node.ips,
     podIPs: facts.network?.ips ?? [],
     allocatable: node.allocatable,
-  });
+  };
+  const variables = await fileVariables(pod, named, services);
+  const env = environment(pod, named.container, services.desired, fields, variables);
   const mounts = await services.volumes.mounts(pod, named.container, env);
   const { hosts, resolvConf } = services.files.paths(uid);
   const addOwn = (hostPath: string, containerPath: string): void => {
@@ -253,17 +291,40 @@ async function buildSpec(
     env,
     mounts,
     imageUser: facts.images.get(step.container)?.user ?? '',
+    ...(node.pidsLimit === undefined ? {} : { pidsLimit: node.pidsLimit }),
     memoryCapacityBytes: node.memoryCapacityBytes,
     logPath: services.files.logPath(pod, step.container, step.attempt),
+    cgroupParent: await services.cgroups?.parent(pod),
+    seccompProfile: await seccompProfile(pod, named, services),
     ...(targetId ? { targetId } : {}),
   });
+}
+
+/** Loaded with the first container that has variables in files. */
+async function fileVariables(
+  pod: Pod,
+  { container }: NamedContainer,
+  services: PodServices,
+): Promise<FileVariables | undefined> {
+  if (!container.env?.some(({ valueFrom }) => valueFrom?.fileKeyRef)) return undefined;
+  const { readEnvFiles } = await import('./env-files.ts');
+  return await readEnvFiles(pod, container, services);
+}
+
+async function seccompProfile(
+  pod: Pod,
+  { container }: NamedContainer,
+  { files }: PodServices,
+): Promise<string | undefined> {
+  const name = localSeccompProfile(pod, container);
+  return name === undefined ? undefined : await files.seccompProfile(name);
 }
 
 /** Makes a container and puts it into the view, without asking the engine for what is known. */
 async function create(wanted: ContainerSpec, imageId: string, services: PodServices): Promise<void> {
   const spec = { ...wanted, oomScoreAdj: Math.max(wanted.oomScoreAdj, services.node().oomScoreFloor) };
   const id = await services.startLimiter
-    .run(() => services.runtime.create(spec))
+    .run(() => services.runtime.create(spec), spec.labels[LABEL.podUid])
     .catch(async (error) => {
       // An earlier call may have made it after all: look, and the next plan goes on from there.
       if (error instanceof RuntimeError && error.code === 'NameConflict') await services.view.resync();
@@ -288,7 +349,7 @@ async function startContainer(
 ): Promise<void> {
   const named = find(pod, step.container);
   try {
-    await services.startLimiter.run(() => services.runtime.start(step.id));
+    await services.startLimiter.run(() => services.runtime.start(step.id), subject.uid);
   } catch (error) {
     if (isAway(error)) throw error;
     await services.view.look(step.id);
@@ -337,7 +398,10 @@ async function stopContainer(
       services.events.container(pod, named, 'Warning', 'FailedPreStopHook', 'PreStopHook failed');
     });
   }
-  const grace = Math.max(LEAST_STOP_SECONDS, Math.ceil(left() / 1000));
+  // An eviction is in a hurry.
+  const least = Math.min(LEAST_STOP_SECONDS, subject.facts.killed?.graceSeconds ?? LEAST_STOP_SECONDS);
+  const grace = Math.max(least, Math.ceil(left() / 1000));
+  if (step.restarts) subject.facts.mustRestart.add(step.id);
   await services.runtime.stop(step.id, grace);
   await services.view.look(step.id);
 }
@@ -348,9 +412,11 @@ async function removeContainer(
   services: PodServices,
 ): Promise<void> {
   const container = services.view.container(step.id);
-  await services.removeLimiter.run(() => services.runtime.remove(step.id));
+  await services.removeLimiter.run(() => services.runtime.remove(step.id), subject.uid);
   services.view.forget(step.id);
   subject.facts.ended.delete(step.id);
+  subject.facts.applied.delete(step.id);
+  subject.facts.mustRestart.delete(step.id);
   subject.facts.failures.delete(`StartContainer/${step.id}`);
   if (container) {
     const { labels } = container;

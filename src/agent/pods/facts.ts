@@ -1,3 +1,5 @@
+import type { EndOrder } from '../eviction/port.ts';
+import type { ResourceLimits } from '../runtime.ts';
 import type { Backoff } from './backoff.ts';
 import type { Failure, Step } from './steps.ts';
 
@@ -7,6 +9,14 @@ export interface ProbeResults {
   started: boolean;
   /** The instance has to be restarted: which probe says so. */
   failed?: 'liveness' | 'startup';
+}
+
+/** How far the pod is with what was asked of it through pods/resize. */
+export interface ResizeState {
+  /** It cannot be given now. */
+  pending?: { reason: 'Deferred' | 'Infeasible'; message: string; generation: number | undefined };
+  /** It has been given and is being carried out. */
+  inProgress?: { generation: number | undefined; error?: string };
 }
 
 /**
@@ -23,7 +33,7 @@ export interface PodFacts {
   /** Instance id -> monotonic time at which it ended, as far as known. */
   ended: Map<string, number>;
   /** Container name -> the image that its next instance will be made from. */
-  images: Map<string, { attempt: number; imageId: string; user: string }>;
+  images: Map<string, { attempt: number; imageId: string; user: string; engineName?: string }>;
   volumesReady: boolean;
   /** The network attachment that stands. */
   network: { sandboxId: string; ips: string[] } | undefined;
@@ -32,12 +42,21 @@ export interface PodFacts {
   /** Monotonic; set when the pod began to terminate. */
   terminatingSince: number | undefined;
   /** The pod is to be ended and stays Failed with this reason (deadline, eviction). */
-  killed: { reason: string; message: string } | undefined;
+  killed: EndOrder | undefined;
+  /** `killed` before it began: the node does not take it. */
+  rejected: boolean;
   /** Reached a final phase; containers stay, everything else is given back. */
   terminal: boolean;
   /** Nothing of the pod is left in the network and on disk. */
   networkReleased: boolean;
   volumesReleased: boolean;
+  cgroupReleased: boolean;
+  logsRemoved: boolean;
+  /** Instance id -> the limits that it was updated to. */
+  applied: Map<string, ResourceLimits>;
+  /** Instances that are run again whatever their restart policy says: their image or their resources have changed. */
+  mustRestart: Set<string>;
+  resize: ResizeState;
   /** Container name -> restart count that the pod's status told when the engine had no instance. */
   restartCounts: Map<string, number>;
 }
@@ -54,9 +73,15 @@ export function newFacts(): PodFacts {
     probes: new Map(),
     terminatingSince: undefined,
     killed: undefined,
+    rejected: false,
     terminal: false,
     networkReleased: false,
     volumesReleased: false,
+    cgroupReleased: false,
+    logsRemoved: false,
+    applied: new Map(),
+    mustRestart: new Set(),
+    resize: {},
     restartCounts: new Map(),
   };
 }

@@ -23,6 +23,10 @@ export interface PodFiles {
     attempt: number,
     containerId: string,
   ): Promise<void>;
+  /** Removes all links that are left of a pod's logs, whoever should have removed them (a crash came in between). */
+  removeLogs(podUid: string): Promise<void>;
+  /** The content of a seccomp profile of this node, by its path below the directory of profiles. Rejects when there is none. */
+  seccompProfile(name: string): Promise<string>;
   logPath(pod: Pod, container: string, attempt: number): string;
 }
 

@@ -1,7 +1,27 @@
-import { chmod, mkdir, open, readFile, rm, rmdir, symlink, writeFile } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import {
+  access,
+  chmod,
+  mkdir,
+  open,
+  readdir,
+  readFile,
+  readlink,
+  rm,
+  rmdir,
+  symlink,
+  writeFile,
+} from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
 import type { Pod } from '../../api/types/core-v1.ts';
-import { type ClusterDns, formatResolvConf, parseResolvConf, resolverConfig } from '../containers/dns.ts';
+import { SerialByKey } from '../../lib/serial.ts';
+import {
+  asksLoopback,
+  type ClusterDns,
+  formatResolvConf,
+  parseResolvConf,
+  type ResolverConfig,
+  resolverConfig,
+} from '../containers/dns.ts';
 import { hostNetworkHosts, podHosts } from '../containers/hosts.ts';
 import { identity } from '../names.ts';
 import { LONGEST_TERMINATION_MESSAGE, type PodFiles } from './files.ts';
@@ -13,10 +33,14 @@ export interface NodePodFilesOptions {
   volatileDirectory: string;
   /** /var/log. */
   logDirectory: string;
+  /** `<data>/agent/seccomp`: profiles of type Localhost. */
+  seccompDirectory: string;
   /** The engine's data directory. */
   engineDirectory: () => string | undefined;
   /** /etc, to read the node's own hosts and resolv.conf from. */
   etcDirectory: string;
+  /** systemd-resolved's list of the servers that it asks. */
+  resolvedConf?: string;
   /** Undefined while the cluster has no DNS. */
   clusterDns: () => ClusterDns | undefined;
   clusterDomain: () => string;
@@ -25,6 +49,8 @@ export interface NodePodFilesOptions {
 
 export class NodePodFiles implements PodFiles {
   private readonly options: NodePodFilesOptions;
+  /** By pod: nobody waits for a link, and yet none may come after it was removed. */
+  private readonly links = new SerialByKey<string>();
 
   constructor(options: NodePodFilesOptions) {
     this.options = options;
@@ -39,8 +65,7 @@ export class NodePodFiles implements PodFiles {
     const { uid } = identity(pod);
     await mkdir(this.volatile(uid), { recursive: true, mode: 0o755 });
     const { hosts, resolvConf } = this.paths(uid);
-    const node = await this.readEtc('resolv.conf');
-    const { config, fellBack } = resolverConfig(pod, parseResolvConf(node), this.options.clusterDns());
+    const { config, fellBack } = resolverConfig(pod, await this.nodeResolver(), this.options.clusterDns());
     const written = await writeIfMissing(resolvConf, formatResolvConf(config));
     if (written && fellBack) this.options.onDnsFallback(pod);
     await writeIfMissing(hosts, '');
@@ -91,11 +116,53 @@ export class NodePodFiles implements PodFiles {
     }
   }
 
+  async seccompProfile(name: string): Promise<string> {
+    const path = join(this.options.seccompDirectory, name);
+    if (!path.startsWith(`${this.options.seccompDirectory}/`)) {
+      throw new Error(`seccomp profile "${name}" is not below ${this.options.seccompDirectory}`);
+    }
+    return await readFile(path, 'utf8').catch((error: Error) => {
+      throw new Error(`cannot load seccomp profile "${path}": ${error.message}`);
+    });
+  }
+
   logPath(pod: Pod, container: string, attempt: number): string {
     return join(this.podLogs(identity(pod)), container, `${attempt}.log`);
   }
 
-  async linkLogs(pod: Pod, container: string, attempt: number, containerId: string): Promise<void> {
+  linkLogs(pod: Pod, container: string, attempt: number, containerId: string): Promise<void> {
+    return this.links.run(identity(pod).uid, () => this.link(pod, container, attempt, containerId));
+  }
+
+  unlinkLogs(
+    pod: { namespace: string; name: string; uid: string },
+    container: string,
+    attempt: number,
+    containerId: string,
+  ): Promise<void> {
+    return this.links.run(pod.uid, () => this.unlink(pod, container, attempt, containerId));
+  }
+
+  removeLogs(podUid: string): Promise<void> {
+    return this.links.run(podUid, async () => {
+      const pods = join(this.options.logDirectory, 'pods');
+      const folders = (await list(pods)).filter((name) => name.endsWith(`_${podUid}`));
+      for (const folder of folders) {
+        const [namespace = '', name = ''] = folder.split('_');
+        for (const container of await list(join(pods, folder))) {
+          for (const log of await list(join(pods, folder, container))) {
+            // It leads to `<engine>/containers/<id>/<id>-json.log`.
+            const target = await readlink(join(pods, folder, container, log)).catch(() => '');
+            const id = basename(dirname(target));
+            await rm(this.legacyLink({ namespace, name }, container, id), { force: true });
+          }
+        }
+        await rm(join(pods, folder), { recursive: true, force: true });
+      }
+    });
+  }
+
+  private async link(pod: Pod, container: string, attempt: number, containerId: string): Promise<void> {
     const engine = this.options.engineDirectory();
     if (engine === undefined) return;
     const path = this.logPath(pod, container, attempt);
@@ -104,9 +171,23 @@ export class NodePodFiles implements PodFiles {
     const legacy = this.legacyLink(identity(pod), container, containerId);
     await mkdir(dirname(legacy), { recursive: true, mode: 0o755 });
     await link(path, legacy);
+    await this.removeDangling(pod, container, `${attempt}.log`);
   }
 
-  async unlinkLogs(
+  /** Links of earlier instances that somebody else has removed (`docker rm`), perhaps while there was no agent. */
+  private async removeDangling(pod: Pod, container: string, kept: string): Promise<void> {
+    const directory = join(this.podLogs(identity(pod)), container);
+    for (const log of await list(directory)) {
+      if (log === kept) continue;
+      const target = await readlink(join(directory, log)).catch(() => '');
+      const held = dirname(target);
+      if (target === '' || (await exists(held))) continue;
+      await rm(this.legacyLink(identity(pod), container, basename(held)), { force: true });
+      await rm(join(directory, log), { force: true });
+    }
+  }
+
+  private async unlink(
     pod: { namespace: string; name: string; uid: string },
     container: string,
     attempt: number,
@@ -142,6 +223,15 @@ export class NodePodFiles implements PodFiles {
     return join(this.options.logDirectory, 'containers', `${prefix}${containerId}.log`);
   }
 
+  /** The node's name servers: behind systemd-resolved's stub those that it asks itself. */
+  private async nodeResolver(): Promise<ResolverConfig> {
+    const node = parseResolvConf(await this.readEtc('resolv.conf'));
+    if (!asksLoopback(node)) return node;
+    const path = this.options.resolvedConf ?? '/run/systemd/resolve/resolv.conf';
+    const behind = parseResolvConf(await readFile(path, 'utf8').catch(() => ''));
+    return behind.nameservers.length > 0 ? behind : node;
+  }
+
   private async readEtc(name: string): Promise<string> {
     return await readFile(join(this.options.etcDirectory, name), 'utf8').catch(() => '');
   }
@@ -158,10 +248,21 @@ async function writeIfMissing(path: string, content: string): Promise<boolean> {
   }
 }
 
+async function list(directory: string): Promise<string[]> {
+  return await readdir(directory).catch(() => []);
+}
+
 async function link(target: string, path: string): Promise<void> {
   await symlink(target, path).catch(async (error: NodeJS.ErrnoException) => {
     if (error.code !== 'EEXIST') throw error;
     await rm(path, { force: true });
     await symlink(target, path);
   });
+}
+
+function exists(path: string): Promise<boolean> {
+  return access(path).then(
+    () => true,
+    () => false,
+  );
 }

@@ -1,5 +1,5 @@
 import { LABEL } from '../names.ts';
-import type { ObservedContainer } from '../runtime.ts';
+import type { ObservedContainer, ResourceLimits } from '../runtime.ts';
 
 /** One life of a container: every restart is a new instance with the next attempt number. */
 export interface ObservedInstance {
@@ -19,6 +19,7 @@ export interface ObservedInstance {
   exitCode?: number;
   oomKilled?: boolean;
   error?: string;
+  limits?: ResourceLimits;
   labels: Record<string, string>;
 }
 
@@ -74,6 +75,7 @@ export function observePod(uid: string, containers: Iterable<ObservedContainer>)
       ...(exitCode === undefined ? {} : { exitCode }),
       ...(oomKilled ? { oomKilled } : {}),
       ...(error ? { error } : {}),
+      ...(container.limits ? { limits: container.limits } : {}),
     };
     const instances = pod.containers.get(name);
     if (instances) instances.push(instance);

@@ -9,6 +9,8 @@ export function podPhase(
     containerStatuses: readonly ContainerStatus[];
     /** The pod has been ended (deleted, evicted): a final phase, whatever the restart policy. */
     ended: boolean;
+    /** Containers that have ended and are run again, by their own policy, a rule, or because they were changed. */
+    restarting?: ReadonlySet<string>;
   },
 ): NonNullable<PodStatus['phase']> {
   const counts = { running: 0, waiting: 0, stopped: 0, succeeded: 0, unknown: 0 };
@@ -51,16 +53,18 @@ export function podPhase(
     } else counts.unknown += 1;
   }
   const policy = pod.spec?.restartPolicy ?? 'Always';
+  const restarting = input.restarting ?? new Set();
   if (input.ended && counts.running === 0) {
     const allSucceeded = counts.stopped > 0 && counts.stopped === counts.succeeded && counts.waiting === 0;
     return allSucceeded ? 'Succeeded' : 'Failed';
   }
-  if (failedInit > 0 && policy === 'Never') return 'Failed';
+  const initRestarts = (pod.spec?.initContainers ?? []).some(({ name }) => restarting.has(name));
+  if (failedInit > 0 && policy === 'Never' && !initRestarts) return 'Failed';
   if ((pendingInit > 0 || failedInit > 0) && !regularStarted) return 'Pending';
   if (counts.waiting > 0) return 'Pending';
   if (counts.running > 0 && counts.unknown === 0) return 'Running';
   if (counts.running === 0 && counts.stopped > 0 && counts.unknown === 0) {
-    if (policy === 'Always') return 'Running';
+    if (policy === 'Always' || restarting.size > 0) return 'Running';
     if (counts.stopped === counts.succeeded) return 'Succeeded';
     return policy === 'Never' ? 'Failed' : 'Running';
   }

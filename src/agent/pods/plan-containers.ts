@@ -3,6 +3,7 @@ import { containerHash, containersOf, identity, type NamedContainer } from '../n
 import { goDuration, retryAt } from './backoff.ts';
 import { latest, type ObservedInstance, type ObservedSandbox } from './observe.ts';
 import type { Draft } from './plan.ts';
+import { resizeRestarts } from './plan-resize.ts';
 import { restartPolicyOf, shouldRestart } from './restart-policy.ts';
 import { keyOf, type Step } from './steps.ts';
 
@@ -63,7 +64,7 @@ function planContainer(draft: Draft, pod: Pod, sandbox: ObservedSandbox, named: 
   }
   // An init container that has succeeded in an earlier sandbox runs again in this one.
   const stale = role === 'init' && instance?.sandboxId !== sandbox.id;
-  if (instance && !stale && !shouldRestart(pod, named, instance)) return;
+  if (instance && !stale && !shouldRestart(pod, named, instance, draft.input.facts.mustRestart)) return;
   const startFailure = instance && draft.input.facts.failures.get(`StartContainer/${instance.id}`);
   if (startFailure)
     draft.waiting.set(container.name, { reason: startFailure.reason, message: startFailure.message });
@@ -80,9 +81,14 @@ function planRunningInstance(
   const { container, role } = named;
   const failed = draft.input.facts.probes.get(instance.id)?.failed;
   let message: string | undefined;
+  let restarts = false;
   let grace = pod.spec?.terminationGracePeriodSeconds ?? 30;
   if (role !== 'ephemeral' && instance.hash !== containerHash(container)) {
     message = `Container ${container.name} definition changed, will be restarted`;
+    restarts = true;
+  } else if (role !== 'ephemeral' && resizeRestarts(container, instance, draft.input.facts)) {
+    message = `Container ${container.name} resize requires restart`;
+    restarts = true;
   } else if (failed) {
     const again = restartPolicyOf(pod, named) !== 'Never';
     message = `Container ${container.name} failed ${failed} probe${again ? ', will be restarted' : ''}`;
@@ -98,6 +104,7 @@ function planRunningInstance(
     deadline: draft.input.now + grace * 1000,
     message,
     ...(preStop ? { preStop } : {}),
+    ...(restarts ? { restarts } : {}),
   });
 }
 

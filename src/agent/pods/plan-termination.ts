@@ -44,7 +44,10 @@ export function planTermination(draft: Draft, reason?: string): boolean {
   return true;
 }
 
-/** Gives back what a pod without running containers holds: sandbox, network, volumes; on deletion its containers too. */
+/**
+ * Gives back what a pod without running containers holds: sandbox, network, volumes; on deletion its containers and their
+ * logs too. Its folder goes last: by that an agent that was killed in between finds the pod again.
+ */
 export function planRelease(draft: Draft, options: { removeContainers: boolean }): void {
   const { observed, facts } = draft.input;
   if (options.removeContainers) {
@@ -54,7 +57,9 @@ export function planRelease(draft: Draft, options: { removeContainers: boolean }
   }
   for (const { id } of observed.sandboxes) draft.add({ kind: 'RemoveSandbox', id });
   if (!facts.networkReleased) draft.add({ kind: 'DetachNetwork' });
-  if (!facts.volumesReleased) draft.add({ kind: 'TeardownVolumes' });
+  if (options.removeContainers && !facts.logsRemoved) draft.add({ kind: 'RemoveLogs' });
+  else if (!facts.volumesReleased) draft.add({ kind: 'TeardownVolumes' });
+  if (!facts.cgroupReleased && observed.sandboxes.length === 0) draft.add({ kind: 'RemoveCgroup' });
 }
 
 /** Monotonic. Grows shorter with a shorter deletionGracePeriodSeconds, never longer than asked. */
@@ -62,6 +67,7 @@ function terminationDeadline(draft: Draft): number {
   const { pod, facts, now, observed } = draft.input;
   const labels = observed.containers.values().next().value?.[0]?.labels ?? {};
   const seconds =
+    facts.killed?.graceSeconds ??
     pod?.metadata.deletionGracePeriodSeconds ??
     pod?.spec?.terminationGracePeriodSeconds ??
     numberOr(labels[LABEL.gracePeriod], DEFAULT_GRACE_SECONDS);

@@ -3,6 +3,7 @@ import { containersOf } from '../names.ts';
 import type { PodFacts } from './facts.ts';
 import { isEmpty, latest, type ObservedPod } from './observe.ts';
 import { planContainers } from './plan-containers.ts';
+import { inPlaceResizes } from './plan-resize.ts';
 import { planRelease, planTermination } from './plan-termination.ts';
 import { shouldRestart } from './restart-policy.ts';
 import { keyOf, type Step } from './steps.ts';
@@ -49,6 +50,8 @@ export function plan(input: PlanInput): Plan {
       isEmpty(observed) &&
       facts.networkReleased &&
       facts.volumesReleased &&
+      facts.cgroupReleased &&
+      facts.logsRemoved &&
       facts.inFlight.size === 0;
     return draft.done();
   }
@@ -74,6 +77,8 @@ function planRunning(draft: Draft, pod: Pod): void {
     draft.add({ kind: 'AttachNetwork', sandboxId: sandbox.id, pid: sandbox.pid });
   }
   planContainers(draft, pod, sandbox);
+  const resizes = inPlaceResizes(pod, observed, facts);
+  if (resizes.length > 0) draft.add({ kind: 'ResizePod', resizes });
   for (const older of observed.sandboxes.slice(1)) draft.add({ kind: 'RemoveSandbox', id: older.id });
 }
 
@@ -84,7 +89,7 @@ function planNewSandbox(draft: Draft, pod: Pod): void {
   const wanted = containersOf(pod).some((named) => {
     if (named.role === 'init' || named.role === 'ephemeral') return false;
     const instance = latest(observed, named.container.name);
-    return instance?.state !== 'exited' || shouldRestart(pod, named, instance);
+    return instance?.state !== 'exited' || shouldRestart(pod, named, instance, facts.mustRestart);
   });
   if (!wanted) return;
   if (previous && !planTermination(draft, 'Pod sandbox changed, it will be killed and re-created.')) return;
@@ -103,8 +108,8 @@ function planNewSandbox(draft: Draft, pod: Pod): void {
     // Images are looked for (and pulled) while the sandbox comes up, those of the first containers only.
     const { container, role } = named;
     const instance = latest(observed, container.name);
-    if (role === 'ephemeral' || (role === 'regular' && instance && !shouldRestart(pod, named, instance)))
-      continue;
+    if (role === 'ephemeral') continue;
+    if (role === 'regular' && instance && !shouldRestart(pod, named, instance, facts.mustRestart)) continue;
     draft.needImage(container.name, draft.nextAttempt(container.name));
     if (role === 'init') break;
   }
@@ -114,14 +119,18 @@ function planNewSandbox(draft: Draft, pod: Pod): void {
  * Have the regular containers ended for good (or an init container failed for good)? Sidecars do not count: they are
  * stopped when this becomes true.
  */
-export function workIsDone(pod: Pod, observed: ObservedPod): boolean {
+export function workIsDone(
+  pod: Pod,
+  observed: ObservedPod,
+  mustRestart: ReadonlySet<string> = new Set(),
+): boolean {
   const sandbox = observed.sandboxes[0];
   let regular = 0;
   let ended = 0;
   for (const named of containersOf(pod)) {
     if (named.role === 'sidecar' || named.role === 'ephemeral') continue;
     const instance = latest(observed, named.container.name);
-    const over = instance?.state === 'exited' && !shouldRestart(pod, named, instance);
+    const over = instance?.state === 'exited' && !shouldRestart(pod, named, instance, mustRestart);
     if (named.role === 'init') {
       if (over && instance.exitCode !== 0 && (!sandbox || instance.sandboxId === sandbox.id)) return true;
       continue;

@@ -15,7 +15,13 @@ export function restartPolicyOf(pod: Pod, { role, container }: NamedContainer): 
 }
 
 /** Is an ended container run again? restartPolicyRules come first, in order; then the policy. */
-export function shouldRestart(pod: Pod, named: NamedContainer, instance: ObservedInstance): boolean {
+export function shouldRestart(
+  pod: Pod,
+  named: NamedContainer,
+  instance: ObservedInstance,
+  mustRestart: ReadonlySet<string>,
+): boolean {
+  if (mustRestart.has(instance.id)) return true;
   const exitCode = instance.exitCode ?? 0;
   for (const rule of named.container.restartPolicyRules ?? []) {
     const { operator, values = [] } = rule.exitCodes ?? { operator: '' };

@@ -6,6 +6,9 @@ import type { Limiter } from '../limiter.ts';
 import type { DesiredState, PodNetwork, Reporter } from '../ports.ts';
 import type { ContainerRuntime } from '../runtime.ts';
 import type { PodVolumes } from '../volumes/port.ts';
+import type { NodeFeatures } from './admission-features.ts';
+import type { PodAllocations } from './allocations.ts';
+import type { PodCgroups } from './cgroups.ts';
 import type { ContainerView } from './container-view.ts';
 import type { PodFiles } from './files.ts';
 import type { Handlers } from './handlers.ts';
@@ -21,6 +24,12 @@ export interface NodeContext {
   allocatable: Readonly<Record<string, string>>;
   /** No container can be given an oom_score_adj below this (see oom-floor.ts). */
   oomScoreFloor: number;
+  /** What the node can enforce; absent: everything. */
+  features?: NodeFeatures;
+  /** How many processes a container may have; absent: no limit. */
+  pidsLimit?: number;
+  /** Pressure conditions that are True. */
+  pressures?: readonly string[];
 }
 
 /** The sandbox image: carried in the bundle, imported when the engine does not have it. */
@@ -52,6 +61,12 @@ export interface PodServices {
   startLimiter: Limiter;
   /** Removals under way at once: they are as much work for the engine. */
   removeLimiter: Limiter;
+  /** What the pods have been given: resizes are judged by it. */
+  allocations: PodAllocations;
+  /** Control groups of pods; absent where the engine or the machine does not let them be. */
+  cgroups?: PodCgroups;
+  /** Bytes of memory that the group of a process uses. */
+  memoryUse?: (pid: number) => Promise<number | undefined>;
   /** Image id -> imageID as a status tells it. */
   imageNames: Map<string, string>;
 }

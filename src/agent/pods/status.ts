@@ -1,12 +1,13 @@
-import type { ContainerStatus, Pod, PodStatus } from '../../api/types/core-v1.ts';
+import type { ContainerStatus, Pod, PodCondition, PodStatus } from '../../api/types/core-v1.ts';
 import { timestamp } from '../../lib/clock.ts';
-import { containersOf } from '../names.ts';
+import { containersOf, type NamedContainer } from '../names.ts';
 import { podConditions } from './conditions.ts';
 import { type ContainerStatusContext, containerStatus } from './container-status.ts';
 import type { PodFacts } from './facts.ts';
-import type { ObservedPod } from './observe.ts';
+import { latest, type ObservedPod } from './observe.ts';
 import { podPhase } from './phase.ts';
 import { qosClass } from './qos.ts';
+import { shouldRestart } from './restart-policy.ts';
 
 export interface StatusInput {
   pod: Pod;
@@ -30,6 +31,7 @@ export interface StatusInput {
 /** The pod's status as the kubelet computes it. Pure. */
 export function computeStatus(input: StatusInput): PodStatus {
   const { pod, observed, facts, previous, node } = input;
+  if (facts.rejected && facts.killed) return rejectedStatus(input, facts.killed);
   const named = containersOf(pod);
   const context: ContainerStatusContext = { ...input, hasInit: (pod.spec?.initContainers ?? []).length > 0 };
   const statuses = new Map<string, ContainerStatus>();
@@ -48,7 +50,12 @@ export function computeStatus(input: StatusInput): PodStatus {
     ? 'Failed'
     : finalBefore
       ? previous.phase
-      : podPhase(pod, { initContainerStatuses, containerStatuses, ended: input.ended });
+      : podPhase(pod, {
+          initContainerStatuses,
+          containerStatuses,
+          ended: input.ended,
+          restarting: restarting(input, named),
+        });
   const reason = facts.killed?.reason ?? previous?.reason;
   const message = facts.killed?.message ?? previous?.message;
   const sandbox = observed.sandboxes[0];
@@ -60,12 +67,13 @@ export function computeStatus(input: StatusInput): PodStatus {
     phase: phase ?? 'Pending',
     conditions: podConditions({
       pod,
-      previous: previous?.conditions ?? pod.status?.conditions ?? [],
+      previous: withDisruption(previous?.conditions ?? pod.status?.conditions ?? [], facts, input.now),
       initContainerStatuses,
       containerStatuses,
       phase: phase ?? 'Pending',
       sandboxReady: ready,
       terminating: input.facts.terminatingSince !== undefined,
+      resize: facts.resize,
       now: input.now,
     }),
     ...(reason ? { reason } : {}),
@@ -76,6 +84,69 @@ export function computeStatus(input: StatusInput): PodStatus {
     ...(initContainerStatuses.length > 0 ? { initContainerStatuses } : {}),
     containerStatuses,
     ...(ephemeralContainerStatuses.length > 0 ? { ephemeralContainerStatuses } : {}),
-    qosClass: previous?.qosClass ?? qosClass(pod),
+    qosClass: previous?.qosClass ?? pod.status?.qosClass ?? qosClass(pod),
+    ...podLevelStatus(pod),
+  };
+}
+
+function restarting({ pod, observed, facts }: StatusInput, named: readonly NamedContainer[]): Set<string> {
+  const names = new Set<string>();
+  if (facts.terminal || facts.killed || facts.terminatingSince !== undefined) return names;
+  for (const each of named) {
+    if (each.role === 'sidecar' || each.role === 'ephemeral') continue;
+    const instance = latest(observed, each.container.name);
+    if (!instance || instance.state === 'running') continue;
+    // One that is made already and not started yet is the next run.
+    if (instance.state === 'created' || shouldRestart(pod, each, instance, facts.mustRestart)) {
+      names.add(each.container.name);
+    }
+  }
+  return names;
+}
+
+/** Of pods that ask for something as a whole. */
+function podLevelStatus({ spec }: Pod): Pick<PodStatus, 'allocatedResources' | 'resources'> {
+  if (!spec?.resources) return {};
+  const { requests, limits } = spec.resources;
+  return {
+    ...(requests ? { allocatedResources: requests } : {}),
+    resources: { ...(limits ? { limits } : {}), ...(requests ? { requests } : {}) },
+  };
+}
+
+/** A pod that this node ended for want of a resource says so in a condition, which Jobs' failure policies read. */
+function withDisruption(
+  conditions: readonly PodCondition[],
+  { killed }: PodFacts,
+  now: number,
+): readonly PodCondition[] {
+  if (!killed?.disruption) return conditions;
+  const type = 'DisruptionTarget';
+  const reason = 'TerminationByKubelet';
+  const before = conditions.find((condition) => condition.type === type);
+  if (before?.reason === reason) return conditions;
+  const condition: PodCondition = {
+    type,
+    status: 'True',
+    reason,
+    message: killed.message,
+    lastTransitionTime: timestamp(now),
+  };
+  return [...conditions.filter((each) => each !== before), condition];
+}
+
+/** Of a pod that the node did not take: there are no containers to tell of. */
+function rejectedStatus(
+  { pod, previous, now }: StatusInput,
+  { reason, message }: NonNullable<PodFacts['killed']>,
+): PodStatus {
+  const { generation } = pod.metadata;
+  return {
+    ...(generation === undefined ? {} : { observedGeneration: generation }),
+    phase: 'Failed',
+    reason,
+    message,
+    startTime: previous?.startTime ?? timestamp(now),
+    qosClass: pod.status?.qosClass ?? qosClass(pod),
   };
 }

@@ -1,4 +1,5 @@
 import type { Lifecycle } from '../../api/types/core-v1.ts';
+import type { ResourceLimits } from '../runtime.ts';
 
 /** What the planner wants done, as data. The executor knows how; `keyOf` says which steps are the same. */
 export type Step =
@@ -18,11 +19,26 @@ export type Step =
       deadline: number;
       preStop?: NonNullable<Lifecycle['preStop']>;
       message: string;
+      /** It is to be run again whatever its restart policy says. */
+      restarts?: boolean;
     }
+  /** Changes limits of running containers, one after the other, as the pod as a whole allows. */
+  | { kind: 'ResizePod'; resizes: ContainerResize[] }
   | { kind: 'RemoveContainer'; id: string; container: string }
   | { kind: 'RemoveSandbox'; id: string }
   | { kind: 'DetachNetwork' }
-  | { kind: 'TeardownVolumes' };
+  | { kind: 'RemoveLogs' }
+  | { kind: 'TeardownVolumes' }
+  /** When no container of the pod is left in it. */
+  | { kind: 'RemoveCgroup' };
+
+export interface ContainerResize {
+  container: string;
+  id: string;
+  limits: ResourceLimits;
+  /** Refused below what the container uses. */
+  shrinksMemory?: boolean;
+}
 
 /** Two steps with one key are the same piece of work: it is under way, or it failed and waits for its retry. */
 export function keyOf(step: Step): string {

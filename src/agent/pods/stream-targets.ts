@@ -3,10 +3,14 @@ import { StreamRefusal, type StreamTargets } from '../streams/target.ts';
 import type { PodManager } from './manager.ts';
 
 /** What exec, logs and port-forward reach, in the words that the kubelet refuses with. */
-export function streamTargets(manager: PodManager): StreamTargets {
+export function streamTargets(
+  manager: Pick<PodManager, 'pod' | 'instances' | 'sandboxPid'>,
+  /** The uid that a pod runs under here, of a uid that the server knows it by. */
+  localUid: (uid: string) => string = (uid) => uid,
+): StreamTargets {
   return {
     container(podUid, name, which) {
-      const { pod, status, instances } = lookUp(manager, podUid, name);
+      const { pod, status, instances } = lookUp(manager, localUid(podUid), name);
       if (which === 'previous') {
         // As the kubelet: the run that lastState tells of. While a container waits for its restart that is the newest.
         const last = status?.lastState?.terminated?.containerID?.replace(/^docker:\/\//, '');
@@ -33,8 +37,9 @@ export function streamTargets(manager: PodManager): StreamTargets {
       );
     },
     network(podUid) {
-      const found = manager.pod(podUid);
-      const pid = manager.sandboxPid(podUid);
+      const uid = localUid(podUid);
+      const found = manager.pod(uid);
+      const pid = manager.sandboxPid(uid);
       if (!found || pid === undefined) {
         throw new StreamRefusal('NotFound', `pod ${podUid} is not running on this node`);
       }
@@ -43,7 +48,7 @@ export function streamTargets(manager: PodManager): StreamTargets {
   };
 }
 
-function lookUp(manager: PodManager, podUid: string, name: string) {
+function lookUp(manager: Pick<PodManager, 'pod' | 'instances'>, podUid: string, name: string) {
   const found = manager.pod(podUid);
   if (!found) throw new StreamRefusal('NotFound', `pod ${podUid} is not on this node`);
   const { pod, status } = found;

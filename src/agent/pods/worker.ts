@@ -1,13 +1,18 @@
 import type { Pod, PodStatus } from '../../api/types/core-v1.ts';
 import type { Timer } from '../../lib/clock.ts';
 import { sameJson } from '../../lib/equal.ts';
+import type { NodeObjection } from '../../wire/messages.ts';
+import type { EndOrder } from '../eviction/port.ts';
+import { isReplaced } from '../images/image-manager.ts';
 import { containersOf, type NamedContainer } from '../names.ts';
 import { RuntimeError } from '../runtime.ts';
+import { ActiveTime } from './active-time.ts';
 import { execute } from './execute.ts';
 import { newFacts, type PodFacts } from './facts.ts';
 import { latest, type ObservedInstance, type ObservedPod } from './observe.ts';
 import { type Plan, plan, workIsDone } from './plan.ts';
 import { ProbeRunner } from './probe-runner.ts';
+import { progressResize } from './resize-progress.ts';
 import type { PodServices } from './services.ts';
 import { computeStatus } from './status.ts';
 import { StepError } from './step-error.ts';
@@ -33,7 +38,9 @@ export class PodWorker {
   private readonly facts: PodFacts = newFacts();
   private readonly probes: ProbeRunner;
   private readonly messages = new Map<string, string>();
+  /** As it is to run: with the resources that it has been given. */
   private pod: Pod | undefined;
+  private readonly active: ActiveTime;
   private orphan = false;
   private previous: PodStatus | undefined;
   private final: PodStatus | undefined;
@@ -58,6 +65,7 @@ export class PodWorker {
     this.services = options.services;
     this.onGone = options.onGone;
     this.facts.network = options.network;
+    this.active = new ActiveTime(options.services.clock);
     this.probes = new ProbeRunner({
       clock: options.services.clock,
       handlers: options.services.handlers,
@@ -74,8 +82,11 @@ export class PodWorker {
     const before = this.pod;
     this.orphan = pod === undefined;
     if (pod) {
-      this.pod = pod;
       if (!before) this.begin(pod);
+      this.pod = this.facts.terminal ? pod : this.services.allocations.allocated(pod, this.previous);
+      if (!before && this.services.view.pod(this.uid).sandboxes.length > 0) {
+        this.services.cgroups?.adopt(this.pod);
+      }
       if (before && before.metadata.resourceVersion !== pod.metadata.resourceVersion) this.configChanged();
     }
     if (pod?.metadata.deletionTimestamp !== undefined || this.orphan) {
@@ -88,13 +99,67 @@ export class PodWorker {
     return this.pod;
   }
 
+  /** It has ended, or is being ended. */
+  get over(): boolean {
+    const { terminal, killed, terminatingSince } = this.facts;
+    return terminal || killed !== undefined || terminatingSince !== undefined;
+  }
+
+  /** It holds a part of what the node has. */
+  get occupies(): boolean {
+    return this.pod !== undefined && !this.orphan && !this.facts.terminal && !this.facts.killed;
+  }
+
+  /** The node does not take the pod: it stays Failed, and nothing of it is ever made. */
+  reject(pod: Pod, { reason, message }: NodeObjection): void {
+    this.facts.killed = { reason, message: `Pod was rejected: ${message}` };
+    this.facts.rejected = true;
+    this.services.allocations.release(this.uid);
+    this.services.events.pod(pod, 'Warning', reason, message);
+  }
+
   /** A ConfigMap or Secret has changed: volumes are brought up to date, and what failed for want of it is tried again. */
   configChanged(): void {
     this.facts.volumesReady = false;
     for (const [key, failure] of this.facts.failures) {
       if (key === 'PrepareVolumes' || key.startsWith('CreateContainer/')) failure.retryAt = 0;
+      // Credentials may be right now.
+      else if (key.startsWith('PullImage/') && this.pod?.spec?.imagePullSecrets?.length) failure.retryAt = 0;
     }
     this.wake();
+  }
+
+  /** Images came to the board without a pull: what waits for one goes on at once. */
+  imagesArrived(isOne: (image: string) => boolean): void {
+    const wanted = this.pod ? containersOf(this.pod).map(({ container }) => container.image ?? '') : [];
+    const volumes = (this.pod?.spec?.volumes ?? []).map(({ image }) => image?.reference ?? '');
+    if (![...wanted, ...volumes].some(isOne)) return;
+    for (const [key, failure] of this.facts.failures) {
+      if (key === 'PrepareVolumes' || key.startsWith('PullImage/')) failure.retryAt = 0;
+    }
+    this.wake();
+  }
+
+  /** Ends the pod for good: it stays Failed with this reason. */
+  end(order: EndOrder): void {
+    if (!this.pod || this.facts.killed || this.facts.terminal) return;
+    this.facts.killed = order;
+    this.services.allocations.release(this.uid);
+    this.wake();
+  }
+
+  /** Removes ended instances that nothing needs: all of a pod that has ended, the predecessors of one that lives. */
+  async removeDead(): Promise<number> {
+    const over = this.facts.terminal || this.facts.killed !== undefined;
+    const observed = this.services.view.pod(this.uid);
+    const dead = [...observed.containers].flatMap(([container, instances]) =>
+      instances
+        .filter(({ state }, index) => state === 'exited' && (over || index > 0))
+        .map(({ id }): Step => ({ kind: 'RemoveContainer', id, container }))
+        .filter((step) => !this.facts.inFlight.has(keyOf(step))),
+    );
+    await Promise.all(dead.map((step) => this.startStep(step)));
+    return dead.length;
   }
 
   /** Look again, soon. */
@@ -166,7 +231,9 @@ export class PodWorker {
     // Without the engine nothing is known: statuses stay as they are, and the node's condition tells the rest.
     if (!view.available) return;
     const observed = view.pod(this.uid);
+    this.active.observe(this.previous?.startTime);
     await this.learn(observed);
+    if (this.pod && !this.orphan) this.pod = progressResize(this.pod, observed, this.facts, this.services);
     this.syncProbes(observed);
     this.report(observed);
     const now = clock.monotonic();
@@ -187,7 +254,7 @@ export class PodWorker {
     if (next.wakeAt !== undefined) {
       this.timer = clock.after(Math.max(1, next.wakeAt - now), () => this.wake());
     }
-    for (const step of next.steps) this.startStep(step);
+    for (const step of next.steps) void this.startStep(step);
   }
 
   /** What has ended, and what it said last; whether the pod's work is done. */
@@ -205,21 +272,37 @@ export class PodWorker {
         }
         if (!this.messages.has(instance.id)) {
           this.messages.set(instance.id, await lastWords(this.uid, instance, this.services));
+          await this.learnRefusal(instance);
         }
       }
     }
     for (const id of this.facts.ended.keys()) if (!live.has(id)) this.facts.ended.delete(id);
     if (!this.pod || this.facts.killed) return;
-    if (this.facts.terminatingSince === undefined && workIsDone(this.pod, observed))
+    if (this.facts.terminatingSince === undefined && workIsDone(this.pod, observed, this.facts.mustRestart)) {
       this.facts.terminal = true;
+      this.services.allocations.release(this.uid);
+    }
     this.checkDeadline(this.pod);
+  }
+
+  /** The kernel will not run it here, ever: a pod that is replaced goes where it can run, another says why it does not. */
+  private async learnRefusal(instance: ObservedInstance): Promise<void> {
+    const { pod } = this;
+    const named = pod && containersOf(pod).find(({ container }) => container.name === instance.name);
+    if (!named || this.over || (instance.exitCode ?? 0) === 0) return;
+    const message = await this.services.images.refused(pod, named, instance);
+    if (message === undefined) return;
+    this.messages.set(instance.id, message);
+    if (named.role !== 'ephemeral' && isReplaced(pod)) {
+      this.end({ reason: 'ImageArchitecture', message: `Pod was rejected: ${message}` });
+    }
   }
 
   private checkDeadline(pod: Pod): void {
     const seconds = pod.spec?.activeDeadlineSeconds;
-    const startTime = this.previous?.startTime;
-    if (seconds === undefined || startTime === undefined || this.facts.terminal) return;
-    const left = Date.parse(startTime) + seconds * 1000 - this.services.clock.now();
+    const elapsed = this.active.elapsedMs;
+    if (seconds === undefined || elapsed === undefined || this.facts.terminal) return;
+    const left = seconds * 1000 - elapsed;
     this.deadlineTimer?.cancel();
     if (left > 0) {
       this.deadlineTimer = this.services.clock.after(left, () => this.wake());
@@ -253,6 +336,12 @@ export class PodWorker {
     });
   }
 
+  /** The clock was set since the pod began: its start is told as the clock has it now. */
+  private withCurrentStart(previous: PodStatus | undefined): PodStatus | undefined {
+    const startTime = previous?.startTime && this.active.corrected(previous.startTime);
+    return startTime ? { ...previous, startTime } : previous;
+  }
+
   private compute(pod: Pod, observed: ObservedPod, ended: boolean): PodStatus {
     const { services, facts, waiting, previous, messages } = this;
     return computeStatus({
@@ -260,7 +349,7 @@ export class PodWorker {
       observed,
       facts,
       waiting,
-      previous,
+      previous: this.withCurrentStart(previous),
       messages,
       imageNames: services.imageNames,
       node: services.node(),
@@ -306,10 +395,10 @@ export class PodWorker {
     }
   }
 
-  private startStep(step: Step): void {
+  private startStep(step: Step): Promise<void> {
     const key = keyOf(step);
     this.facts.inFlight.set(key, step);
-    execute(
+    return execute(
       step,
       { uid: this.uid, pod: this.pod, facts: this.facts, observed: () => this.services.view.pod(this.uid) },
       this.services,
@@ -357,6 +446,7 @@ export class PodWorker {
   private finish(): void {
     const { pod, final } = this;
     void this.stop();
+    this.services.allocations.release(this.uid);
     if (pod && final && !this.orphan) this.services.reporter.podGone(pod, final);
     this.onGone(this.uid);
   }

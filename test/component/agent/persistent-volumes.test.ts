@@ -1,10 +1,21 @@
-import { chmodSync, existsSync, mkdirSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readlinkSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { NodeVolumes } from '../../../src/agent/volumes/node-volumes.ts';
 import type { Mounter } from '../../../src/agent/volumes/port.ts';
-import { VolumeRemover } from '../../../src/agent/volumes/remover.ts';
+import { directoryRemover, VolumeRemover } from '../../../src/agent/volumes/remover.ts';
 import { LOCAL_PATH_PROVISIONER, PROVISIONED_BY, VOLUME_NODE } from '../../../src/api/local-path.ts';
 import type { PersistentVolume, Pod } from '../../../src/api/types/core-v1.ts';
 import { silentLogger } from '../../../src/lib/logger.ts';
@@ -24,6 +35,9 @@ const mounter: Mounter = {
   mountNfs: async (path, { server, path: exported, options }) => {
     if (server === 'none') throw new Error('NFS needs the program mount.nfs on this node');
     mounted.push(path, `${server}:${exported} ${options.join()}`);
+  },
+  bindOpen: async (fd, target) => {
+    mounted.push(target, readlinkSync(`/proc/self/fd/${fd}`));
   },
   unmount: () => Promise.reject(new Error('not here')),
   mountsBelow: async (path) => mounted.filter((point) => point === path || point.startsWith(`${path}/`)),
@@ -105,10 +119,9 @@ describe('the volume of a claim', () => {
 
   it('may be mounted in part, and read-only', async () => {
     desired.setVolumes(provisioned('pvc-1'));
-    expect(await mountOf(pod({ subPath: 'logs' }, true))).toMatchObject({
-      hostPath: join(path('pvc-1'), 'logs'),
-      readOnly: true,
-    });
+    const mount = await mountOf(pod({ subPath: 'logs' }, true));
+    expect(mount).toMatchObject({ readOnly: true });
+    expect(mounted).toEqual([mount?.hostPath, join(path('pvc-1'), 'logs')]);
   });
 
   it('of type local has to exist, and is given to the pod’s fsGroup with all that it holds', async () => {
@@ -134,8 +147,34 @@ describe('the volume of a claim', () => {
     await expect(volumes.prepare(pod())).rejects.toThrow('mount.nfs');
     desired.setVolumes(persistent('csi', { csi: { driver: 'd', volumeHandle: 'h' } }));
     await expect(volumes.prepare(pod())).rejects.toThrow('persistent volume source csi is not supported');
-    desired.setVolumes(persistent('block', { local: { path: '/dev/sda' }, volumeMode: 'Block' }));
-    await expect(volumes.prepare(pod())).rejects.toThrow('Block');
+    const unnamed = persistent('block', { hostPath: { path: '/dev/sda' }, volumeMode: 'Block' });
+    desired.setVolumes(unnamed);
+    await expect(volumes.prepare(pod())).rejects.toThrow(
+      'volumeMode Block is supported for local volumes only',
+    );
+  });
+
+  it('of mode Block is given as a device, and never mounted', async () => {
+    const disk = join(directory, 'by-id');
+    desired.setVolumes(persistent('disk', { local: { path: disk }, volumeMode: 'Block' }));
+    await expect(volumes.prepare(pod())).rejects.toThrow(`${disk} is not a block device`);
+    // Any block device of this machine; nothing is read from it.
+    const [device = ''] = readdirSync('/dev')
+      .map((name) => `/dev/${name}`)
+      .filter((each) => statSync(each).isBlockDevice());
+    symlinkSync(device, disk);
+    await volumes.prepare(pod());
+    const devices = { name: 'web', volumeDevices: [{ name: 'v', devicePath: '/dev/data' }] };
+    expect(await volumes.mounts(pod(), devices, new Map())).toEqual([
+      { hostPath: device, containerPath: '/dev/data', readOnly: false, device: 'rw' },
+    ]);
+    await expect(mountOf(pod())).rejects.toThrow(
+      'volume v has volumeMode Block, but is specified in volumeMounts',
+    );
+    desired.setVolumes(provisioned('pvc-1'));
+    await expect(volumes.mounts(pod(), devices, new Map())).rejects.toThrow(
+      'volume v has volumeMode Filesystem, but is specified in volumeDevices',
+    );
   });
 });
 
@@ -143,13 +182,16 @@ describe('the directory of a released volume', () => {
   let reports: VolumeReport[];
   let remover: VolumeRemover;
   let failure: Error | undefined;
+  let unwantedLeft: boolean;
   beforeEach(async () => {
     reports = [];
     failure = undefined;
+    unwantedLeft = false;
     remover = new VolumeRemover({
       node: 'board',
       desired,
-      mounter,
+      removeDirectory: directoryRemover(mounter),
+      inUse: () => unwantedLeft,
       report: async (report) => {
         if (failure) throw failure;
         reports.push(report);
@@ -193,6 +235,18 @@ describe('the directory of a released volume', () => {
     await clock.advance(30_000);
     expect(existsSync(path('pvc-1'))).toBe(true);
     desired.delete('uid-a');
+    await settled(1);
+    expect(existsSync(path('pvc-1'))).toBe(false);
+  });
+
+  it('stays while containers end that nobody wants any more: they may be of a pod that used it', async () => {
+    unwantedLeft = true;
+    desired.setVolumes(provisioned('pvc-1', 'Released'));
+    await clock.advance(60_000);
+    expect(existsSync(path('pvc-1'))).toBe(true);
+    expect(reports).toEqual([]);
+    unwantedLeft = false;
+    await clock.advance(5_000);
     await settled(1);
     expect(existsSync(path('pvc-1'))).toBe(false);
   });

@@ -280,6 +280,19 @@ describe('a pod', () => {
     expect(runtime.calls.filter((call) => call.startsWith('stop'))[0]).toMatch(/ 7$/);
   });
 
+  it('takes the links of its logs with it, also of containers that somebody else has removed', async () => {
+    await started();
+    node.desired.set(webPod());
+    await clock.settle();
+    await runtime.remove(running()[0]?.id ?? '');
+    await clock.advance(40_000);
+    expect(node.files.links.size).toBeGreaterThan(0);
+    node.desired.set(deleted(webPod(), 1));
+    await clock.advance(5_000);
+    expect(node.reporter.gone.size).toBe(1);
+    expect([...node.files.links]).toEqual([]);
+  });
+
   it('that is desired no more is ended without a word', async () => {
     await started();
     node.desired.set(webPod());
@@ -723,6 +736,35 @@ describe('probes', () => {
   const probed = (exec: (command: string) => { exitCode: number; stdout?: string; afterMs?: number }) => {
     runtime.images.set('probed', { exec });
   };
+
+  it('a readiness gate decides with them, and is never repeated to whom it came from', async () => {
+    await started();
+    const gated = (status?: string) => {
+      const pod = webPod();
+      return {
+        ...pod,
+        metadata: { ...pod.metadata, resourceVersion: String(status) },
+        spec: {
+          ...pod.spec,
+          containers: pod.spec?.containers ?? [],
+          readinessGates: [{ conditionType: 'x/open' }],
+        },
+        status: { ...pod.status, conditions: status ? [{ type: 'x/open', status }] : [] },
+      } as ReturnType<typeof webPod>;
+    };
+    node.desired.set(gated());
+    await clock.settle();
+    expect(condition('Ready')).toMatchObject({ status: 'False', reason: 'ReadinessGatesNotReady' });
+    node.desired.set(gated('True'));
+    await clock.settle();
+    expect(condition('Ready')?.status).toBe('True');
+    expect(condition('x/open')).toBeUndefined();
+    node.desired.set(gated('False'));
+    await clock.settle();
+    expect(condition('Ready')?.message).toBe(
+      'the status of pod readiness gate "x/open" is not "True", but False',
+    );
+  });
 
   it('readiness decides on Ready, with its thresholds', async () => {
     let healthy = false;

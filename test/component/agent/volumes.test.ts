@@ -7,13 +7,15 @@ import {
   rmSync,
   statSync,
   symlinkSync,
+  writeFileSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { NodePodFiles } from '../../../src/agent/pods/node-pod-files.ts';
 import { NodeVolumes } from '../../../src/agent/volumes/node-volumes.ts';
-import type { Mounter } from '../../../src/agent/volumes/port.ts';
+import { type Mounter, VolumeError } from '../../../src/agent/volumes/port.ts';
+import { canRecursiveReadOnly } from '../../../src/agent/volumes/read-only.ts';
 import type { Pod } from '../../../src/api/types/core-v1.ts';
 import { FakeDesired, testPod } from '../../support/fake-node.ts';
 import { SeededRandom } from '../../support/seeded-random.ts';
@@ -27,6 +29,12 @@ class FakeMounter implements Mounter {
   }
   async mountNfs(): Promise<void> {
     throw new Error('NFS needs the program mount.nfs on this node (Debian: apt install nfs-common)');
+  }
+  /** Where what was bound really is. */
+  readonly bound = new Map<string, string>();
+  async bindOpen(fd: number, target: string): Promise<void> {
+    this.mounted.set(target, { mode: '' });
+    this.bound.set(target, readlinkSync(`/proc/self/fd/${fd}`));
   }
   async unmount(path: string): Promise<void> {
     if (!this.mounted.delete(path)) throw new Error(`${path} is not mounted`);
@@ -42,6 +50,7 @@ let mounter: FakeMounter;
 let volumes: NodeVolumes;
 let token: () => Promise<string>;
 let missing: number;
+let recursive: boolean;
 const clock = new VirtualClock();
 
 beforeEach(() => {
@@ -50,6 +59,7 @@ beforeEach(() => {
   mounter = new FakeMounter();
   token = async () => 'token-1';
   missing = 0;
+  recursive = false;
   volumes = new NodeVolumes({
     podsDirectory: join(directory, 'pods'),
     volatileDirectory: join(directory, 'volatile'),
@@ -57,6 +67,7 @@ beforeEach(() => {
     random: new SeededRandom(1),
     mounter,
     persistent: () => desired.volumes(),
+    recursiveReadOnly: () => recursive,
     content: () => ({
       config: desired,
       fields: { hostIPs: ['192.168.1.10'], podIPs: ['10.42.0.2'], allocatable: {} },
@@ -250,7 +261,7 @@ describe('a hostPath', () => {
   it.each([
     ['Directory', false, /is not a directory/],
     ['File', false, /is not a file/],
-    ['Socket', false, /is not a socket/],
+    ['Socket', false, /is not a socket file/],
     ['DirectoryOrCreate', true, undefined],
     ['FileOrCreate', true, undefined],
     ['', true, undefined],
@@ -267,13 +278,37 @@ describe('a subPath', () => {
   it('is made inside the volume', async () => {
     const pod = podWith({ emptyDir: {} }, {}, { subPath: 'a/b' });
     const { hostPath } = await prepared(pod);
-    expect(hostPath.endsWith('/v/a/b')).toBe(true);
-    expect(statSync(hostPath).isDirectory()).toBe(true);
+    // A mount of its own, of what was opened: nobody can put something else in its place.
+    expect(hostPath).toBe(join(directory, 'pods/uid-a/volume-subpaths/v/web/0'));
+    const real = mounter.bound.get(hostPath) ?? '';
+    expect(real.endsWith('/kubernetes.io~empty-dir/v/a/b')).toBe(true);
+    expect(mode(real)).toBe('777');
+    await volumes.teardown('uid-a');
+    expect(mounter.mounted.size).toBe(0);
+  });
+
+  it('may be a file', async () => {
+    const { hostPath } = await prepared(podWith({ emptyDir: {} }));
+    writeFileSync(join(hostPath, 'conf'), 'x');
+    const mount = await prepared(podWith({ emptyDir: {} }, {}, { subPath: 'conf' }));
+    expect(mounter.bound.get(mount.hostPath)).toBe(join(hostPath, 'conf'));
+    expect(statSync(mount.hostPath).isFile()).toBe(true);
+  });
+
+  it('of what the agent has written is mounted from its place', async () => {
+    configMap({ one: '1' });
+    const { hostPath } = await prepared(podWith({ configMap: { name: 'cfg' } }, {}, { subPath: 'one' }));
+    expect(read(hostPath)).toBe('1');
+    expect(mounter.bound.size).toBe(0);
+    await expect(prepared(podWith({ configMap: { name: 'cfg' } }, {}, { subPath: 'two' }))).rejects.toThrow(
+      'failed to prepare subPath for volumeMount "v" of container "web"',
+    );
   });
 
   it('expands subPathExpr', async () => {
     const pod = podWith({ emptyDir: {} }, {}, { subPathExpr: '$(POD)/x' });
-    expect((await prepared(pod, new Map([['POD', 'me']]))).hostPath.endsWith('/v/me/x')).toBe(true);
+    const { hostPath } = await prepared(pod, new Map([['POD', 'me']]));
+    expect(mounter.bound.get(hostPath)?.endsWith('/v/me/x')).toBe(true);
     await expect(prepared(pod)).rejects.toThrow('missing value for "POD"');
   });
 
@@ -281,12 +316,74 @@ describe('a subPath', () => {
     const pod = podWith({ emptyDir: {} });
     const { hostPath } = await prepared(pod);
     symlinkSync('/etc', join(hostPath, 'out'));
+    // Inside it may lead where it likes.
+    mkdirSync(join(hostPath, 'real'));
+    symlinkSync('real', join(hostPath, 'alias'));
+    const alias = await prepared(podWith({ emptyDir: {} }, {}, { subPath: 'alias/deep' }));
+    expect(mounter.bound.get(alias.hostPath)).toBe(join(hostPath, 'real/deep'));
     for (const subPath of ['out', 'out/new']) {
       await expect(prepared(podWith({ emptyDir: {} }, {}, { subPath }))).rejects.toThrow(
         'leads out of the volume',
       );
     }
     expect(readdirSync('/etc')).not.toContain('new');
+  });
+});
+
+describe('read-only mounts', () => {
+  const mountOf = async (mount: object, can: boolean) => {
+    recursive = can;
+    return (await prepared(podWith({ emptyDir: {} }, {}, mount))).readOnlyBelow;
+  };
+
+  it('are recursive as asked for, where the engine can', async () => {
+    expect(await mountOf({ readOnly: true }, true)).toBe('never');
+    expect(await mountOf({ readOnly: true, recursiveReadOnly: 'IfPossible' }, true)).toBe('always');
+    expect(await mountOf({ readOnly: true, recursiveReadOnly: 'Enabled' }, true)).toBe('always');
+    expect(await mountOf({}, true)).toBeUndefined();
+  });
+
+  it('of an engine that cannot are not, or are refused', async () => {
+    expect(await mountOf({ readOnly: true, recursiveReadOnly: 'IfPossible' }, false)).toBeUndefined();
+    await expect(mountOf({ readOnly: true, recursiveReadOnly: 'Enabled' }, false)).rejects.toThrow(
+      'volume "v" requested recursive read-only mode, but it is not supported by the runtime',
+    );
+  });
+
+  it('need Docker 25 and Linux 5.12 to be so', () => {
+    expect(canRecursiveReadOnly('1.44', '5.12.0')).toBe(true);
+    expect(canRecursiveReadOnly('1.43', '6.1.0')).toBe(false);
+    expect(canRecursiveReadOnly('1.47', '5.10.103-v7l+')).toBe(false);
+  });
+});
+
+describe('a hostPath that is a device', () => {
+  it('is given to the container as a device, by what it stands for', async () => {
+    symlinkSync('/dev/null', join(directory, 'by-id'));
+    const source = { path: join(directory, 'by-id'), type: 'CharDevice' as const };
+    expect(await prepared(podWith({ hostPath: source }, {}, { mountPath: '/dev/sensor' }))).toEqual({
+      hostPath: '/dev/null',
+      containerPath: '/dev/sensor',
+      readOnly: false,
+      device: 'rw',
+    });
+    expect(await prepared(podWith({ hostPath: source }, {}, { readOnly: true }))).toMatchObject({
+      device: 'r',
+    });
+  });
+
+  it('of no type is a mount, as in Kubernetes', async () => {
+    expect(await prepared(podWith({ hostPath: { path: '/dev/null' } }))).not.toHaveProperty('device');
+  });
+
+  it('is missed until it is plugged in', async () => {
+    const path = join(directory, 'ttyUSB0');
+    const pod = podWith({ hostPath: { path, type: 'CharDevice' } });
+    await expect(volumes.prepare(pod)).rejects.toThrow(
+      `hostPath type check failed: ${path} is not a character device`,
+    );
+    symlinkSync('/dev/null', path);
+    await volumes.prepare(pod);
   });
 });
 
@@ -323,6 +420,21 @@ describe('teardown', () => {
   });
 });
 
+describe('what the system refuses', () => {
+  it('is told as the failure of the volume, in Go’s words', () => {
+    const refused = Object.assign(new Error("ENOSPC: no space left on device, mkdir '/pods/a'"), {
+      code: 'ENOSPC',
+      syscall: 'mkdir',
+      path: '/pods/a',
+    });
+    expect(VolumeError.from('v', refused)).toEqual(
+      new VolumeError('v', 'mkdir /pods/a: no space left on device'),
+    );
+    const other = new Error('PVC is not bound');
+    expect(VolumeError.from('v', other)).toBe(other);
+  });
+});
+
 describe('the small files of a pod', () => {
   const identity = { namespace: 'default', name: 'a', uid: 'uid-a' };
   const make = () =>
@@ -330,12 +442,32 @@ describe('the small files of a pod', () => {
       podsDirectory: join(directory, 'pods'),
       volatileDirectory: join(directory, 'volatile'),
       logDirectory: join(directory, 'log'),
-      engineDirectory: () => '/engine',
+      engineDirectory: () => join(directory, 'engine'),
+      seccompDirectory: directory,
       etcDirectory: directory,
       clusterDns: () => undefined,
       clusterDomain: () => 'cluster.local',
       onDnsFallback: () => {},
     });
+
+  beforeEach(() => {
+    for (const id of ['abc', 'def', 'ghi'])
+      mkdirSync(join(directory, 'engine/containers', id), { recursive: true });
+  });
+
+  it('leaves no link to what somebody else has removed', async () => {
+    const files = make();
+    const pod = testPod('a', { containers: [] });
+    await files.linkLogs(pod, 'web', 0, 'abc');
+    await files.linkLogs(pod, 'web', 1, 'def');
+    rmSync(join(directory, 'engine/containers/abc'), { recursive: true });
+    await files.linkLogs(pod, 'web', 2, 'ghi');
+    expect(readdirSync(join(directory, 'log/pods/default_a_uid-a/web'))).toEqual(['1.log', '2.log']);
+    expect(readdirSync(join(directory, 'log/containers')).sort()).toEqual([
+      'a_default_web-def.log',
+      'a_default_web-ghi.log',
+    ]);
+  });
 
   it('links the logs as collectors expect them, and takes the links away again', async () => {
     const files = make();
@@ -343,13 +475,39 @@ describe('the small files of a pod', () => {
     await files.linkLogs(pod, 'web', 0, 'abc');
     await files.linkLogs(pod, 'web', 1, 'def');
     const log = join(directory, 'log/pods/default_a_uid-a/web/0.log');
-    expect(readlinkSync(log)).toBe('/engine/containers/abc/abc-json.log');
+    expect(readlinkSync(log)).toBe(join(directory, 'engine/containers/abc/abc-json.log'));
     expect(readlinkSync(join(directory, 'log/containers/a_default_web-abc.log'))).toBe(log);
     await files.unlinkLogs(identity, 'web', 0, 'abc');
     expect(readdirSync(join(directory, 'log/pods/default_a_uid-a/web'))).toEqual(['1.log']);
     await files.unlinkLogs(identity, 'web', 1, 'def');
     expect(readdirSync(join(directory, 'log/pods'))).toEqual([]);
     expect(readdirSync(join(directory, 'log/containers'))).toEqual([]);
+  });
+
+  it('leaves no link that was being made while it was removed', async () => {
+    const files = make();
+    const pod = testPod('a', { containers: [] });
+    const ids = ['abc', 'def', 'ghi'];
+    await Promise.all(
+      ids.flatMap((id, attempt) => [
+        files.linkLogs(pod, 'web', attempt, id),
+        files.unlinkLogs(identity, 'web', attempt, id),
+      ]),
+    );
+    expect(readdirSync(join(directory, 'log/pods'))).toEqual([]);
+    expect(readdirSync(join(directory, 'log/containers'))).toEqual([]);
+  });
+
+  it('removes all links of a pod that is gone, and of no other', async () => {
+    const files = make();
+    const other = testPod('b', { containers: [] });
+    await files.linkLogs(testPod('a', { containers: [] }), 'web', 0, 'abc');
+    await files.linkLogs(testPod('a', { containers: [] }), 'proxy', 2, 'def');
+    await files.linkLogs(other, 'web', 0, 'ghi');
+    await files.removeLogs('uid-a');
+    expect(readdirSync(join(directory, 'log/pods'))).toEqual(['default_b_uid-b']);
+    expect(readdirSync(join(directory, 'log/containers'))).toEqual(['b_default_web-ghi.log']);
+    await files.removeLogs('uid-a');
   });
 
   it('keeps what the network gave over a restart of the agent', async () => {
@@ -362,7 +520,6 @@ describe('the small files of a pod', () => {
     const files = make();
     const path = await files.createTerminationLog('uid-a', 'web', 0);
     expect(mode(path)).toBe('666');
-    const { writeFileSync } = await import('node:fs');
     writeFileSync(path, 'x'.repeat(10_000));
     expect((await files.readTerminationLog('uid-a', 'web', 0)).length).toBe(4096);
     expect(await files.readTerminationLog('uid-a', 'web', 1)).toBe('');

@@ -26,6 +26,7 @@ const worlds: [string, () => Promise<World>][] = [
       runtime.images.set(IMAGE, {});
       runtime.images.set('exits', { exitAfterMs: 10, exitCode: 7 });
       runtime.images.set('deaf', { ignoresSigterm: true });
+      runtime.images.set('writes', { exitAfterMs: 10, writableBytes: 200_000 });
       runtime.images.set('nocommand', { startError: 'exec: "/nope": no such file or directory: unknown' });
       return { runtime, other: runtime.as('two'), stop: async () => {} };
     },
@@ -59,6 +60,10 @@ const BEHAVIOUR = {
   deaf: {
     image: 'deaf',
     entrypoint: ['/bin/busybox', 'sh', '-c', 'trap "" TERM; while :; do sleep 1; done'],
+  },
+  writes: {
+    image: 'writes',
+    entrypoint: ['/bin/busybox', 'sh', '-c', '/bin/busybox head -c 200000 /dev/zero > /x'],
   },
   noCommand: { image: 'nocommand', entrypoint: ['/nope'] },
 };
@@ -198,6 +203,33 @@ describe.each(worlds)('%s as a ContainerRuntime', (name, make) => {
     await runtime.remove(id);
   });
 
+  it('tells how much a container has written', async () => {
+    const id = await runtime.create(spec('writes'));
+    await runtime.start(id);
+    await waitFor('the end', async () => (await state(id)) === 'exited');
+    const bytes = await runtime.writableBytes(id);
+    expect(bytes).toBeGreaterThanOrEqual(200_000);
+    expect(bytes).toBeLessThan(400_000);
+    await runtime.remove(id);
+    await expect(runtime.writableBytes(id)).rejects.toMatchObject({ code: 'NotFound' });
+  });
+
+  it('changes the limits of a container that runs, and tells them', async () => {
+    const id = await runtime.create({
+      ...spec('runs'),
+      resources: { cpuShares: 100, memoryBytes: 64 * 2 ** 20 },
+    });
+    await runtime.start(id);
+    expect((await runtime.inspect(id))?.limits).toEqual({ cpuShares: 100, memoryBytes: 64 * 2 ** 20 });
+    await runtime.update(id, { cpuShares: 200, cpuQuota: 50_000, memoryBytes: 96 * 2 ** 20 });
+    const limits = { cpuShares: 200, cpuQuota: 50_000, memoryBytes: 96 * 2 ** 20 };
+    expect((await runtime.inspect(id))?.limits).toEqual(limits);
+    // The list's word is not an older one.
+    expect((await runtime.list()).find((each) => each.id === id)?.limits).toEqual(limits);
+    await runtime.remove(id);
+    await expect(runtime.update(id, { cpuShares: 2 })).rejects.toMatchObject({ code: 'NotFound' });
+  });
+
   it('does not know a container that does not exist', async () => {
     await expect(runtime.start('0123456789abcdef')).rejects.toMatchObject({ code: 'NotFound' });
     expect(await runtime.inspect('0123456789abcdef')).toBeUndefined();
@@ -210,7 +242,12 @@ describe('DockerRuntime alone', () => {
   beforeAll(async () => {
     daemon = new DockerDaemon();
     await daemon.start();
-    runtime = new DockerRuntime({ clock: new SystemClock(), socketPath: daemon.socket, owner: 'one' });
+    runtime = new DockerRuntime({
+      clock: new SystemClock(),
+      socketPath: daemon.socket,
+      owner: 'one',
+      logFiles: { maxSize: 128 * 1024, maxFiles: 3 },
+    });
     runtime.connect();
   }, 60_000);
   afterAll(async () => {
@@ -313,6 +350,19 @@ describe('DockerRuntime alone', () => {
     await runtime.remove(id);
   });
 
+  it('follows logs through their rotation, line by line', async () => {
+    // Some 3000 lines a second: each file lasts for half of one.
+    const script =
+      'i=0; while [ $i -lt 6000 ]; do echo "line $i"; i=$((i+1)); [ $((i % 100)) = 0 ] && usleep 30000; done; echo end';
+    const id = await make(script);
+    const got = collector();
+    await runtime.logs(id, { follow: true, timestamps: false }, got.sink, new AbortController().signal);
+    const lines = got.stdout().toString().trim().split('\n');
+    expect(lines.length).toBe(6001);
+    expect(lines.slice(0, -1)).toEqual(Array.from({ length: 6000 }, (_, index) => `line ${index}`));
+    await runtime.remove(id);
+  });
+
   it('stops following when told', async () => {
     const id = await make('echo begin; sleep 1000');
     const got = collector();
@@ -335,7 +385,7 @@ describe('DockerRuntime alone', () => {
     await runtime.remove(id);
   });
 
-  it('is Unavailable while the engine is away, and tells when it is back', async () => {
+  it('is Unavailable while the engine is away, and tells at once when it is lost and when it is back', async () => {
     const door = new SocketDoor(daemon.socket);
     await door.open();
     const behind = new DockerRuntime({ clock: new SystemClock(), socketPath: door.path, owner: 'one' });
@@ -345,10 +395,11 @@ describe('DockerRuntime alone', () => {
     await waitFor('the connection', () => heard.length === 1);
     await behind.list();
     await door.close();
+    await waitFor('the loss', () => heard.length === 2, { timeoutMs: 1000 });
     await expect(behind.list()).rejects.toMatchObject({ code: 'Unavailable' });
     await door.open();
-    await waitFor('the reconnect', () => heard.length === 2);
-    expect(heard).toEqual([undefined, undefined]);
+    await waitFor('the reconnect', () => heard.length === 3, { timeoutMs: 3000 });
+    expect(heard).toEqual([undefined, undefined, undefined]);
     await behind.list();
     behind.disconnect();
     await door.close();

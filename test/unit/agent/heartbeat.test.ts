@@ -69,6 +69,44 @@ describe('heartbeat', () => {
     await clock.advance(60_000);
     expect(beats).toHaveLength(length);
   });
+
+  it('tells of a condition that changes while a beat is under way', async () => {
+    const clock = new VirtualClock();
+    const random = new SeededRandom(4);
+    const broker = new SimulatedBroker({ clock, random });
+    const server = broker.bus({ clientId: 'server' });
+    const told: (string | undefined)[] = [];
+    server.subscribe(filters.allHeartbeats(), (_topic, payload) => {
+      const parsed = parseMessage('Heartbeat', payload);
+      told.push(parsed.ok ? parsed.message.c?.Ready : 'unreadable');
+    });
+    await server.start();
+    const bus = broker.bus({ clientId: 'n', node: 'n' });
+    let ready: string | undefined = 'the engine is away';
+    const sender = new HeartbeatSender({
+      node: 'n',
+      bus,
+      clock,
+      random,
+      logger: silentLogger,
+      measure: async () => m,
+      conditions: () => {
+        const conditions: Record<string, string> = ready === undefined ? {} : { Ready: ready };
+        // It comes back right after this beat was written.
+        ready = undefined;
+        return conditions;
+      },
+    });
+    await bus.start();
+    await sender.start();
+    await clock.advance(1_000);
+    const first = sender.now();
+    void sender.now();
+    await clock.advance(1_000);
+    await first;
+    expect(told).toEqual(['the engine is away', undefined]);
+    await sender.stop();
+  });
 });
 
 describe('facts of the node', () => {

@@ -183,6 +183,41 @@ describe('containerSpec', () => {
     });
   });
 
+  it('gives devices to the container, and rotates its logs, as told', () => {
+    const mounts = [
+      { hostPath: '/dev/gpiochip0', containerPath: '/dev/gpio', readOnly: false, device: 'rw' },
+      { hostPath: '/v', containerPath: '/v', readOnly: true, readOnlyBelow: 'always' as const },
+      { hostPath: '/w', containerPath: '/w', readOnly: true, readOnlyBelow: 'never' as const },
+      { hostPath: '/x', containerPath: '/x', readOnly: true },
+    ];
+    const made = { name: 'web', image: 'web' };
+    const body = createBody(
+      containerSpec({
+        pod: testPod('a', { containers: [made] }),
+        named: { role: 'regular', container: made },
+        attempt: 0,
+        sandboxId: 'sandbox',
+        env: new Map(),
+        mounts,
+        imageUser: '',
+        memoryCapacityBytes: 1024 ** 3,
+        pidsLimit: 100,
+        logPath: '/log',
+      }),
+      { maxSize: 4096, maxFiles: 2 },
+    ) as { HostConfig: { Mounts: { Target: string; BindOptions: object }[] } };
+    expect(body.HostConfig).toMatchObject({
+      Devices: [{ PathOnHost: '/dev/gpiochip0', PathInContainer: '/dev/gpio', CgroupPermissions: 'rw' }],
+      LogConfig: { Type: 'json-file', Config: { 'max-size': '4096', 'max-file': '2' } },
+      PidsLimit: 100,
+    });
+    expect(body.HostConfig.Mounts.map(({ Target, BindOptions }) => [Target, BindOptions])).toEqual([
+      ['/v', { Propagation: 'rprivate', ReadOnlyForceRecursive: true }],
+      ['/w', { Propagation: 'rprivate', ReadOnlyNonRecursive: true }],
+      ['/x', { Propagation: 'rprivate' }],
+    ]);
+  });
+
   it('turns requests and limits into the kernel’s numbers', () => {
     const resources = { requests: { cpu: '250m' }, limits: { cpu: '1500m', memory: '64Mi' } };
     expect(spec({ resources }).resources).toEqual({
@@ -198,7 +233,7 @@ describe('containerSpec', () => {
       CpuPeriod: 100_000,
       Memory: 67_108_864,
       MemorySwap: 67_108_864,
-      LogConfig: { Type: 'json-file', Config: { 'max-size': '10m', 'max-file': '3' } },
+      LogConfig: { Type: 'json-file', Config: { 'max-size': '10485760', 'max-file': '5' } },
     });
   });
 
@@ -248,7 +283,6 @@ describe('containerSpec', () => {
       { securityContext: { seccompProfile: { type: 'Localhost', localhostProfile: 'x' } } },
       {},
     ],
-    ['volumeDevices', { volumeDevices: [{ name: 'd', devicePath: '/dev/x' }] }, {}],
     ['hugepages-2Mi', { resources: { limits: { 'hugepages-2Mi': '4Mi' } } }, {}],
     ['supplementalGroupsPolicy', {}, { securityContext: { supplementalGroupsPolicy: 'Strict' } }],
   ])('refuses what it cannot give: %s', (text, container, pod) => {

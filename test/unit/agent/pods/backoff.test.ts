@@ -61,6 +61,25 @@ describe('quality of service', () => {
     expect(score({ requests: { memory: '2Gi' } })).toBe(3);
   });
 
+  it('spares what the node needs, and a sidecar as much as those it serves', () => {
+    const made = pod({ requests: { memory: '512Mi' } });
+    const side = { name: 'side', restartPolicy: 'Always', resources: { requests: { memory: '1Mi' } } };
+    const of = (spec: object) => ({
+      ...made,
+      status: {},
+      spec: { ...made.spec, containers: made.spec?.containers ?? [], ...spec },
+    });
+    expect(oomScoreAdjust(of({ initContainers: [side] }), side, 1024 ** 3)).toBe(500);
+    const critical = of({ priorityClassName: 'system-node-critical', priority: 2_000_001_000 });
+    expect(oomScoreAdjust(critical, side, 1024 ** 3)).toBe(-997);
+    const cluster = of({ priorityClassName: 'system-cluster-critical', priority: 2_000_000_000 });
+    expect(oomScoreAdjust(cluster, { name: 'x' }, 1024 ** 3)).toBe(999);
+    // What the pod requests as a whole is its containers' in equal parts.
+    const whole = of({ resources: { requests: { memory: '768Mi' } } });
+    const [first] = whole.spec.containers;
+    expect(oomScoreAdjust(whole, first ?? { name: '' }, 1024 ** 3)).toBe(250);
+  });
+
   it('cannot protect anybody without CAP_SYS_RESOURCE', () => {
     expect(oomFloorOf('CapBnd:\t000001ffffffffff\n', 0)).toBe(-1000);
     expect(oomFloorOf('CapBnd:\t000001fffeffffff\n', 0)).toBe(0);
