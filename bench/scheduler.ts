@@ -9,7 +9,6 @@ import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { NODES, PODS } from '../src/api/kinds.ts';
 import type { Pod, PodSpec } from '../src/api/types/core-v1.ts';
-import { EventWriter } from '../src/client/events.ts';
 import { InformerSet } from '../src/client/informer.ts';
 import { SystemClock } from '../src/lib/clock.ts';
 import { silentLogger as logger } from '../src/lib/logger.ts';
@@ -105,7 +104,6 @@ async function addNodes(client: TestClient): Promise<void> {
 /** Pods bound a second, creation included, and the milliseconds of CPU that each of them took. */
 async function endToEnd(client: TestClient): Promise<{ rate: number; cpu: number }> {
   const informers = new InformerSet({ client, logger });
-  const events = new EventWriter({ client, clock, logger });
   // Nothing runs here, so nothing ever settles: memory for all of it, or boards would count as full.
   const reading = {
     cpu: 0.2,
@@ -117,7 +115,7 @@ async function endToEnd(client: TestClient): Promise<{ rate: number; cpu: number
     at: 0,
   };
   const readings = { of: () => reading };
-  const scheduler = new Scheduler({ client, informers, clock, random, logger, events, readings });
+  const scheduler = new Scheduler({ client, informers, clock, random, logger, readings });
   await informers.start();
   await scheduler.start();
   let bound = 0;
@@ -145,7 +143,6 @@ async function endToEnd(client: TestClient): Promise<{ rate: number; cpu: number
   const seconds = (performance.now() - begin) / 1000;
   const { user, system } = process.cpuUsage(before);
   await scheduler.stop();
-  await events.stop();
   await informers.stop();
   return { rate: podCount / seconds, cpu: (user + system) / 1000 / podCount };
 }

@@ -1,6 +1,6 @@
 import { keyOf } from '../api/object.ts';
 import { milliUnits, parseQuantity, wholeUnits } from '../api/quantity.ts';
-import type { Container, Pod } from '../api/types/core-v1.ts';
+import type { Container, ContainerStatus, Pod } from '../api/types/core-v1.ts';
 import { affinityTerms, type PodTerms } from './pod-terms.ts';
 
 /** CPU in thousandths, everything else in whole units; `others` holds extended resources and huge pages. */
@@ -103,12 +103,14 @@ function podClaims(pod: Pod): readonly PodClaim[] {
 function podRequests(pod: Pod, cpuDefault: number, memoryDefault: number): Resources {
   const running = new Map<string, number>();
   const peak = new Map<string, number>();
+  const requestsOf = (container: Container, statuses: readonly ContainerStatus[] | undefined) =>
+    containerRequests(heldRequests(pod, container, statuses), cpuDefault, memoryDefault);
   for (const container of pod.spec?.containers ?? []) {
-    addTo(running, containerRequests(container, cpuDefault, memoryDefault));
+    addTo(running, requestsOf(container, pod.status?.containerStatuses));
   }
   const sidecars = new Map<string, number>();
   for (const container of pod.spec?.initContainers ?? []) {
-    const own = containerRequests(container, cpuDefault, memoryDefault);
+    const own = requestsOf(container, pod.status?.initContainerStatuses);
     if (container.restartPolicy === 'Always') {
       addTo(running, own);
       addTo(sidecars, own);
@@ -121,24 +123,54 @@ function podRequests(pod: Pod, cpuDefault: number, memoryDefault: number): Resou
   }
   raiseTo(running, peak);
   // Pod-level resources (spec.resources) stand above the sum of the containers for what they name.
-  for (const [name, quantity] of Object.entries(pod.spec?.resources?.requests ?? {})) {
-    running.set(name, amountOf(name, quantity));
-  }
+  for (const [name, amount] of podLevelRequests(pod)) running.set(name, amount);
   for (const [name, quantity] of Object.entries(pod.spec?.overhead ?? {})) {
     running.set(name, (running.get(name) ?? 0) + amountOf(name, quantity));
   }
   return resourcesOf(running);
 }
 
+/**
+ * While a container is being resized its node holds the most of what is wanted, what was allocated and what it runs
+ * with; what its node cannot ever give it does not count.
+ */
+function heldRequests(
+  pod: Pod,
+  { name, resources }: Container,
+  statuses: readonly ContainerStatus[] | undefined,
+): Map<string, number> {
+  const status = statuses?.find((each) => each.name === name);
+  const held = [status?.allocatedResources, status?.resources?.requests];
+  return mostOf(status?.resources && isInfeasible(pod) ? held : [resources?.requests, ...held]);
+}
+
+function podLevelRequests(pod: Pod): Map<string, number> {
+  const { resources, allocatedResources } = pod.status ?? {};
+  const held = [allocatedResources, resources?.requests];
+  return mostOf(resources && isInfeasible(pod) ? held : [pod.spec?.resources?.requests, ...held]);
+}
+
+function isInfeasible({ status }: Pod): boolean {
+  return (status?.conditions ?? []).some(
+    ({ type, reason }) => type === 'PodResizePending' && reason === 'Infeasible',
+  );
+}
+
+function mostOf(lists: readonly (Readonly<Record<string, string>> | undefined)[]): Map<string, number> {
+  const most = new Map<string, number>();
+  for (const list of lists) {
+    for (const [name, quantity] of Object.entries(list ?? {})) {
+      most.set(name, Math.max(most.get(name) ?? 0, amountOf(name, quantity)));
+    }
+  }
+  return most;
+}
+
 function containerRequests(
-  container: Container,
+  requests: Map<string, number>,
   cpuDefault: number,
   memoryDefault: number,
 ): Map<string, number> {
-  const requests = new Map<string, number>();
-  for (const [name, quantity] of Object.entries(container.resources?.requests ?? {})) {
-    requests.set(name, amountOf(name, quantity));
-  }
   if (cpuDefault > 0 && !requests.has('cpu')) requests.set('cpu', cpuDefault);
   if (memoryDefault > 0 && !requests.has('memory')) requests.set('memory', memoryDefault);
   return requests;

@@ -7,8 +7,13 @@ export interface Preemption {
   /** The node to free, with the pods that have to go; undefined when that helps nowhere. */
   node: string | undefined;
   victims: readonly PodInfo[];
-  /** `preemption: 0/3 nodes are available: …`, appended to the scheduling message. */
+  /** Why it helps nowhere, appended to the scheduling message: `… preemption: 0/3 nodes are available: …`. */
   message: string;
+}
+
+/** No preemption, and why, in kube-scheduler's words: since v1.34 it says first that no resource claim could be freed. */
+export function refused(reason: string, node?: string): Preemption {
+  return { node, victims: [], message: `no new claims to deallocate, preemption: ${reason}` };
 }
 
 /** Of these pods, most important first: those whose eviction, after that of those before them, violates a budget. */
@@ -38,11 +43,7 @@ export function preempt(
 ): Preemption {
   const { nodes } = situation.snapshot;
   if (info.pod.spec?.preemptionPolicy === 'Never') {
-    return {
-      node: undefined,
-      victims: [],
-      message: 'preemption: not eligible due to preemptionPolicy=Never.',
-    };
+    return refused('not eligible due to preemptionPolicy=Never.');
   }
   const refusals: { rejection: { reasons: string[]; unresolvable: boolean } }[] = [];
   const refuse = (reason: string): void => {
@@ -78,11 +79,7 @@ export function preempt(
     if (candidates >= enough && best.violations === 0) break;
   }
   if (best) return { node: best.node, victims: best.victims, message: '' };
-  return {
-    node: undefined,
-    victims: [],
-    message: `preemption: ${unschedulableMessage(nodes.length, refusals)}`,
-  };
+  return refused(unschedulableMessage(nodes.length, refusals));
 }
 
 interface Candidate {

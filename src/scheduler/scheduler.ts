@@ -3,23 +3,26 @@ import { NAMESPACES, NODES, POD_DISRUPTION_BUDGETS, PODS, SERVICES } from '../ap
 import type { Service as KubeService, Namespace, Node, Pod } from '../api/types/core-v1.ts';
 import type { PodDisruptionBudget } from '../api/types/policy-v1.ts';
 import type { BoardReadings } from '../client/boards.ts';
-import type { EventRecorder, EventWriter } from '../client/events.ts';
+import { EventSeries } from '../client/event-series.ts';
 import type { Informer, InformerSet } from '../client/informer.ts';
 import type { Client } from '../client/port.ts';
 import { type MatchSelector, selectorCache } from '../client/selector-cache.ts';
 import { type Clock, withTimeout } from '../lib/clock.ts';
 import { sameJson } from '../lib/equal.ts';
 import type { Logger } from '../lib/logger.ts';
+import type { Metered, MetricFamily } from '../lib/metrics.ts';
 import type { Random } from '../lib/random.ts';
 import type { Service } from '../lib/service.ts';
 import { BoardRelief, describeReading } from './board-relief.ts';
 import { type Decision, decide } from './decide.ts';
 import { ImageArchitectures } from './image-hints.ts';
+import { SchedulerMeter } from './meter.ts';
+import { Nominations } from './nominations.ts';
 import type { ClusterEvent, Situation } from './plugins/plugin.ts';
 import type { PodInfo } from './pod-info.ts';
 import { PodStatuses } from './pod-statuses.ts';
 import type { PodPredicate } from './pod-terms.ts';
-import { type Preemption, preempt } from './preemption.ts';
+import { type Preemption, preempt, refused } from './preemption.ts';
 import { type Measured, type Profile, profileOf } from './profile.ts';
 import { protectedBy } from './protection.ts';
 import { SchedulingQueue } from './queue.ts';
@@ -33,17 +36,19 @@ const MOST_BINDINGS = 256;
 const BIND_TIMEOUT_MS = 30_000;
 /** Decisions in one go before the event loop gets its turn. */
 const DECISIONS_PER_TURN = 16;
+/** `action` of the events, by their reason. */
+const ACTIONS = { Scheduled: 'Binding', FailedScheduling: 'Scheduling', Preempted: 'Preempting' };
 
 /**
  * Gives pods their nodes. Deciding is serial and synchronous on an incremental snapshot; binding is detached, and the
  * decision counts as made (assumed) until it fails. Pods of other scheduler names are left alone.
  */
-export class Scheduler implements Service {
+export class Scheduler implements Service, Metered {
   private readonly client: Client;
   private readonly clock: Clock;
   private readonly random: Random;
   private readonly logger: Logger;
-  private readonly recorder: EventRecorder;
+  private readonly recorder: EventSeries;
   private readonly readings: BoardReadings;
   private readonly name: string;
   private readonly profile: Profile;
@@ -57,11 +62,11 @@ export class Scheduler implements Service {
   private readonly namespaces: Informer<Namespace>;
   private readonly services: Informer<KubeService>;
   private readonly queue: SchedulingQueue;
+  private readonly meter: SchedulerMeter;
   private readonly snapshot = new Snapshot();
   private readonly selects: MatchSelector = selectorCache();
   private readonly assumed = new Map<string, string>();
-  /** Preemptors that wait for their victims to go, by uid. */
-  private readonly nominated = new Map<string, { info: PodInfo; node: string }>();
+  private readonly nominations = new Nominations(this.snapshot);
   private readonly inFlight = new Set<Promise<void>>();
   private detach: (() => void)[] = [];
   private nextStart = 0;
@@ -74,7 +79,6 @@ export class Scheduler implements Service {
     clock: Clock;
     random: Random;
     logger: Logger;
-    events: EventWriter;
     readings: BoardReadings;
     /** Default: full. */
     measured?: Measured;
@@ -88,7 +92,13 @@ export class Scheduler implements Service {
     this.random = options.random;
     this.name = options.name ?? 'default-scheduler';
     this.logger = options.logger.child({ scheduler: this.name });
-    this.recorder = options.events.of(this.name);
+    this.recorder = new EventSeries({
+      client: options.client,
+      clock: options.clock,
+      logger: options.logger,
+      controller: this.name,
+      actions: ACTIONS,
+    });
     this.readings = options.readings;
     this.profile = profileOf(options.measured ?? 'full');
     this.images = options.images ?? new ImageArchitectures();
@@ -106,11 +116,13 @@ export class Scheduler implements Service {
     this.namespaces = options.informers.of(NAMESPACES);
     this.services = options.informers.of(SERVICES);
     this.queue = new SchedulingQueue({ clock: options.clock, onActive: () => this.wake() });
+    this.meter = new SchedulerMeter(this.name, () => this.queue.size);
   }
 
   async start(): Promise<void> {
     const { pods, nodes, budgets, namespaces, services, volumes, queue } = this;
     await Promise.all([pods, nodes, budgets, namespaces, services, volumes].map(({ synced }) => synced));
+    await this.recorder.start();
     this.running = true;
     volumes.start(() => queue.happened('volume'));
     this.detach = [
@@ -144,11 +156,16 @@ export class Scheduler implements Service {
     this.volumes.stop();
     await this.looping;
     await Promise.all(this.inFlight);
+    await this.recorder.stop();
   }
 
-  /** Pods by state, for metrics. */
-  get pending(): { active: number; backoff: number; waiting: number } {
+  /** Pods by state. */
+  get pending(): SchedulingQueue['size'] {
     return this.queue.size;
+  }
+
+  metrics(): Iterable<MetricFamily> {
+    return this.meter.metrics();
   }
 
   private nodeAdded(node: Node): void {
@@ -159,7 +176,7 @@ export class Scheduler implements Service {
   private nodeGone(name: string): void {
     this.snapshot.removeNode(name);
     this.relief.forget(name);
-    for (const [uid, { node }] of this.nominated) if (node === name) this.nominated.delete(uid);
+    this.nominations.nodeGone(name);
   }
 
   private namespaceSeen({ metadata }: Namespace): void {
@@ -180,12 +197,15 @@ export class Scheduler implements Service {
   private podSeen(pod: Pod, old: Pod | undefined): void {
     const uid = pod.metadata.uid ?? '';
     if (pod.spec?.nodeName) {
-      const before = this.snapshot.holds(uid);
+      const before = this.snapshot.nodeOf(uid)?.pods.get(uid)?.requests;
       this.settled(uid);
       this.snapshot.setPod(pod, this.clock.monotonic());
-      const after = this.snapshot.holds(uid);
-      if (before && !after) this.queue.happened('pod-gone');
-      else if (after && (!old?.spec?.nodeName || !sameJson(old.metadata.labels, pod.metadata.labels))) {
+      const after = this.snapshot.nodeOf(uid)?.pods.get(uid)?.requests;
+      // Gone, or made smaller.
+      if (before && (!after || after.cpu < before.cpu || after.memory < before.memory)) {
+        this.queue.happened('pod-gone');
+      }
+      if (after && (!old?.spec?.nodeName || !sameJson(old.metadata.labels, pod.metadata.labels))) {
         this.queue.happened('pod-placed');
       }
       return;
@@ -203,7 +223,7 @@ export class Scheduler implements Service {
     const uid = pod.metadata.uid ?? '';
     const node = pod.status?.nominatedNodeName;
     const info = node ? this.queue.get(uid) : undefined;
-    if (node && info && !this.nominated.has(uid)) this.nominated.set(uid, { info, node });
+    if (node && info && this.nominations.nodeOf(uid) === undefined) this.nominations.set(info, node);
   }
 
   private podGone(pod: Pod): void {
@@ -218,7 +238,7 @@ export class Scheduler implements Service {
   private settled(uid: string): void {
     this.queue.delete(uid);
     this.assumed.delete(uid);
-    this.nominated.delete(uid);
+    this.nominations.delete(uid);
     this.volumes.abandon(uid);
   }
 
@@ -255,10 +275,11 @@ export class Scheduler implements Service {
       siblings: (pod) => this.siblings(pod),
       now,
     };
-    const nominated = this.nominated.get(info.uid)?.node;
-    const decision = this.besidesNominated(info, () =>
+    const nominated = this.nominations.nodeOf(info.uid);
+    const decision = this.nominations.beside(info, situation, this.profile.filters, (filters) =>
       decide(info, situation, {
         ...this.profile,
+        filters,
         random: () => this.random.number(),
         start: this.nextStart,
         ...(nominated === undefined ? {} : { nominated }),
@@ -270,9 +291,13 @@ export class Scheduler implements Service {
         ? this.refuse(info, situation, decision)
         : this.bind(info, decision.node, now, this.placementMessage(info, decision, now));
     const tracked: Promise<void> = work
-      .catch((error: unknown) => {
-        this.logger.warn({ err: error, pod: info.key }, 'scheduling failed');
-      })
+      .then(
+        (result) => this.meter.attempted(result, this.clock.monotonic() - now),
+        (error: unknown) => {
+          this.meter.attempted('error', this.clock.monotonic() - now);
+          this.logger.warn({ err: error, pod: info.key }, 'scheduling failed');
+        },
+      )
       .finally(() => this.inFlight.delete(tracked));
     this.inFlight.add(tracked);
   }
@@ -292,23 +317,12 @@ export class Scheduler implements Service {
     return `${words}, by what the boards measure: ${node} ${state(node)}, ${insteadOf} ${state(insteadOf)}`;
   }
 
-  /** Room that was freed for a more important pod is not given to another. */
-  private besidesNominated<T>(info: PodInfo, work: () => T): T {
-    if (this.nominated.size === 0) return work();
-    const reserved: { other: PodInfo; node: string }[] = [];
-    for (const [uid, { info: other, node }] of this.nominated) {
-      if (uid === info.uid || other.priority < info.priority || this.snapshot.holds(uid)) continue;
-      this.snapshot.get(node)?.putBack(other);
-      reserved.push({ other, node });
-    }
-    try {
-      return work();
-    } finally {
-      for (const { other, node } of reserved) this.snapshot.get(node)?.lift(other);
-    }
-  }
-
-  private async bind(info: PodInfo, node: string, now: number, placed: string): Promise<void> {
+  private async bind(
+    info: PodInfo,
+    node: string,
+    now: number,
+    placed: string,
+  ): Promise<'scheduled' | 'error'> {
     const { namespace = '', name = '', uid = '' } = info.pod.metadata;
     const plan = this.volumePlan(info, node);
     this.snapshot.assume(info, node, now);
@@ -328,22 +342,24 @@ export class Scheduler implements Service {
         () => new StatusError('Timeout', 504, 'the binding was not acknowledged in time'),
       );
       this.recorder.record(info.pod, 'Normal', 'Scheduled', placed);
+      return 'scheduled';
     } catch (error) {
       // Already settled: the pod was published with its node, or deleted, meanwhile.
       if (!this.assumed.delete(uid)) {
         if (!this.pods.byKey(info.key)?.spec?.nodeName) this.snapshot.removePod(uid, this.clock.monotonic());
-        return;
+        return 'error';
       }
       this.snapshot.removePod(uid, this.clock.monotonic());
       this.queue.happened('pod-gone');
       if (isNotFound(error) && !this.pods.byKey(info.key)) {
         this.queue.delete(uid);
-        return;
+        return 'error';
       }
       this.queue.retry(uid);
       const message = error instanceof Error ? error.message : String(error);
       this.recorder.record(info.pod, 'Warning', 'FailedScheduling', `binding rejected: ${message}`);
       if (!isConflict(error) && !isNotFound(error)) throw error;
+      return 'error';
     } finally {
       if (plan) this.volumes.release(plan);
     }
@@ -360,7 +376,7 @@ export class Scheduler implements Service {
     return plan.bind.length + plan.provision.length > 0 ? plan : undefined;
   }
 
-  private async refuse(info: PodInfo, situation: Situation, decision: Decision): Promise<void> {
+  private async refuse(info: PodInfo, situation: Situation, decision: Decision): Promise<'unschedulable'> {
     const helpedBy = new Set<ClusterEvent>();
     for (const plugin of this.profile.filters) {
       if (decision.refusedBy.includes(plugin.name)) for (const event of plugin.helpedBy) helpedBy.add(event);
@@ -374,10 +390,11 @@ export class Scheduler implements Service {
       if (preemption.message !== '') message += ` ${preemption.message}`;
       nominate = preemption.node;
       victims = preemption.victims;
-      if (nominate === undefined) this.nominated.delete(info.uid);
+      this.meter.preempted(victims.length);
+      if (nominate === undefined) this.nominations.delete(info.uid);
       else {
         helpedBy.add('pod-gone');
-        this.nominated.set(info.uid, { info, node: nominate });
+        this.nominations.set(info, nominate);
       }
     }
     const displaced = victims.length > 0 && nominate !== undefined ? this.displace(info, nominate) : [];
@@ -387,36 +404,28 @@ export class Scheduler implements Service {
     await this.statuses.report(info, message, nominate);
     for (const other of displaced) await this.statuses.unnominate(other);
     for (const victim of victims) await this.statuses.evict(victim, info);
+    return 'unschedulable';
   }
 
   /** Less important pods that wait for the same node look again: their room goes to this one. */
   private displace(info: PodInfo, node: string): PodInfo[] {
-    const displaced: PodInfo[] = [];
-    for (const [uid, other] of this.nominated) {
-      if (uid === info.uid || other.node !== node || other.info.priority >= info.priority) continue;
-      this.nominated.delete(uid);
-      this.queue.retry(uid);
-      displaced.push(other.info);
-    }
+    const displaced = this.nominations.displace(info, node);
+    for (const { uid } of displaced) this.queue.retry(uid);
     return displaced;
   }
 
   private victims(info: PodInfo, situation: Situation, decision: Decision): Preemption {
-    const waiting = this.nominated.get(info.uid);
-    const going = waiting && this.snapshot.get(waiting.node)?.pods.values();
+    const waiting = this.nominations.nodeOf(info.uid);
+    const going = waiting === undefined ? undefined : this.snapshot.get(waiting)?.pods.values();
     // Victims of an earlier round are still terminating: kube-scheduler waits for them.
     for (const pod of going ?? []) {
       if (pod.priority < info.priority && pod.pod.metadata.deletionTimestamp !== undefined) {
-        return {
-          node: waiting?.node,
-          victims: [],
-          message: 'preemption: not eligible due to a terminating pod on the nominated node.',
-        };
+        return refused('not eligible due to a terminating pod on the nominated node.', waiting);
       }
     }
-    return this.besidesNominated(info, () =>
+    return this.nominations.beside(info, situation, this.profile.filters, (filters) =>
       preempt(info, situation, {
-        filters: this.profile.filters,
+        filters,
         resolvable: decision.resolvable,
         start: this.nextStart,
         protectedOf: (pods) => protectedBy(pods, (namespace) => this.budgets.list(namespace), this.selects),

@@ -84,7 +84,7 @@ export class Snapshot {
     }
     const current = this.whereIs.get(uid);
     const known = current?.pods.get(uid);
-    // A new status changes nothing that is counted here.
+    // A new status changes nothing that is counted here, unless the pod is being resized.
     if (current?.name === node && known && sameForScheduling(known.pod, pod)) {
       current.refresh({ ...known, pod }, now);
       return;
@@ -150,8 +150,23 @@ function sameForScheduling(a: Pod, b: Pod): boolean {
   return (
     (a.spec === b.spec || sameJson(a.spec, b.spec)) &&
     (a.metadata.labels === b.metadata.labels || sameJson(a.metadata.labels, b.metadata.labels)) &&
-    (a.metadata.deletionTimestamp === undefined) === (b.metadata.deletionTimestamp === undefined)
+    (a.metadata.deletionTimestamp === undefined) === (b.metadata.deletionTimestamp === undefined) &&
+    sameJson(heldOf(a), heldOf(b))
   );
+}
+
+/** What a resize that is under way changes in the status: see podInfo. */
+function heldOf({ status }: Pod): unknown[] {
+  const held: unknown[] = [status?.allocatedResources, status?.resources];
+  for (const { allocatedResources, resources } of [
+    ...(status?.containerStatuses ?? []),
+    ...(status?.initContainerStatuses ?? []),
+  ]) {
+    if (allocatedResources) held.push(allocatedResources, resources?.requests);
+  }
+  const pending = status?.conditions?.find(({ type }) => type === 'PodResizePending');
+  if (pending) held.push(pending.reason);
+  return held;
 }
 
 function inTurn(nodes: NodeInfo[]): NodeInfo[] {

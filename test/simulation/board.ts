@@ -1,19 +1,13 @@
+import { AgentCore } from '../../src/agent/agent-core.ts';
 import { AgentConnection } from '../../src/agent/connection.ts';
-import { DesiredStore } from '../../src/agent/desired.ts';
-import { HeartbeatSender } from '../../src/agent/heartbeat.ts';
-import { ImageManager } from '../../src/agent/images/image-manager.ts';
-import { Limiter } from '../../src/agent/limiter.ts';
-import { Handlers } from '../../src/agent/pods/handlers.ts';
-import { PodManager } from '../../src/agent/pods/manager.ts';
-import { PodEvents } from '../../src/agent/pods/pod-events.ts';
 import type { NodeFacts } from '../../src/agent/ports.ts';
-import { StatusReporter } from '../../src/agent/reporter.ts';
 import type { ObservedContainer } from '../../src/agent/runtime.ts';
 import type { BoardMeasurements } from '../../src/api/board.ts';
-import { FakeFiles, FakeVolumes } from '../support/fake-node.ts';
+import { FakeFiles } from '../support/fake-node.ts';
 import type { SeededRandom } from '../support/seeded-random.ts';
 import type { SimulatedBroker, SimulatedBus } from '../support/simulated-broker.ts';
 import type { VirtualClock, VirtualClockView } from '../support/virtual-clock.ts';
+import { BoardDisk, BoardVolumes } from './board-disk.ts';
 import { JournalDisk, SimulatedJournal } from './journal-disk.ts';
 import { Life } from './life.ts';
 import { Machine, SimulatedNetwork } from './machine.ts';
@@ -26,11 +20,8 @@ interface AgentProcess {
   life: Life;
   clock: VirtualClockView;
   bus: SimulatedBus;
-  connection: AgentConnection;
-  manager: PodManager;
   journal: SimulatedJournal;
-  reporter: StatusReporter;
-  desired: DesiredStore;
+  core: AgentCore;
 }
 
 /** A board: the machine and what lies on it, and the agent process that comes and goes. */
@@ -41,8 +32,9 @@ export class Board {
   /** In the kernel and on tmpfs. */
   readonly addresses = new Map<string, string>();
   files = new FakeFiles();
-  /** Pods that have directories. */
-  volumes = new Set<string>();
+  readonly disk = new BoardDisk();
+  /** Called when the sandbox of a new pod starts, before the agent hears of it. */
+  onNewPod: () => void = () => {};
   powered = true;
   /** The board's wall clock against true time. */
   clockOffset = 0;
@@ -65,6 +57,8 @@ export class Board {
     trace: Trace;
     violation: (what: string) => void;
     onStart: (board: string, container: ObservedContainer) => void;
+    /** The agent ends a running container. */
+    onStop: (container: ObservedContainer) => void;
   }) {
     this.name = options.name;
     this.index = options.index;
@@ -78,7 +72,11 @@ export class Board {
       clock: options.clock,
       random: options.random.fork('machine'),
       violation: options.violation,
-      onStart: (container) => options.onStart(this.name, container),
+      onStart: (container) => {
+        options.onStart(this.name, container);
+        if (/^k8s_POD_.*_0$/.test(container.name)) this.onNewPod();
+      },
+      onStop: options.onStop,
     });
   }
 
@@ -102,32 +100,28 @@ export class Board {
     const bus = this.broker.bus({ clientId: node, node, will: AgentConnection.lastWill(node, boot) });
     if (!this.linkUp) bus.setLink(false);
     const journal = new SimulatedJournal({ disk: this.journalDisk, clock });
-    const desired = new DesiredStore({ node, journal, logger });
-    const reporter = new StatusReporter({
+    const network = new SimulatedNetwork({ clock, node, attached: this.addresses });
+    const volumes = new BoardVolumes({
       node,
+      disk: this.disk,
+      desired: () => core.desired,
+      running: () => this.machine.running,
+      violation: this.violation,
+    });
+    const core: AgentCore = new AgentCore({
+      node,
+      boot,
       bus,
+      journal,
       clock,
       random,
       logger,
-      journal,
-      isDesired: (uid) => desired.pod(uid) !== undefined,
-    });
-    const events = new PodEvents(reporter);
-    const runtime = life.guard(this.machine.runtime());
-    const network = new SimulatedNetwork({ clock, node, attached: this.addresses });
-    const manager = new PodManager({
-      services: {
-        clock,
-        logger,
-        runtime,
+      parallelStarts: 4,
+      board: {
+        runtime: life.guard(this.machine.runtime()),
         network: life.guard(network),
-        volumes: life.guard(new BoardVolumes(this.volumes, desired)),
+        volumes: life.guard(volumes),
         files: life.guard(this.files),
-        images: new ImageManager({ runtime, clock, desired, events, parallelPulls: 2 }),
-        handlers: new Handlers({ runtime, clock }),
-        events,
-        reporter,
-        desired,
         sandboxImage: { reference: 'sim/pause:1', ensure: async () => {} },
         node: () => ({
           name: node,
@@ -137,43 +131,23 @@ export class Board {
           oomScoreFloor: -1000,
         }),
         clusterDomain: () => 'cluster.local',
-        lastStatus: (uid) => reporter.lastStatus(uid),
-        startLimiter: new Limiter(10),
-        removeLimiter: new Limiter(4),
-        imageNames: new Map(),
+        measure: async () => this.measurements(random),
+        pressures: () => ({}),
+        facts: async () => this.facts(boot),
+        onStream: () => {},
+        usageMeter: async () => this.machine.usageMeter(),
+        removeDirectory: (path) => life.guard(volumes).removeDirectory(path),
       },
-      onRuntime: () => void heartbeat.now(),
     });
-    const heartbeat = new HeartbeatSender({
-      node,
-      bus,
-      clock,
-      random,
-      logger,
-      measure: async () => this.measurements(random),
-      conditions: (): Record<string, string> =>
-        manager.runtimeAvailable ? {} : { Ready: 'the container engine does not answer' },
-    });
-    const connection = new AgentConnection({
-      node,
-      boot,
-      bus,
-      desired,
-      reporter,
-      heartbeat,
-      facts: async () => this.facts(boot),
-      onStream: () => {},
-      clock,
-      logger,
-    });
-    this.process = { life, clock, bus, connection, manager, journal, reporter, desired };
-    desired.load();
+    this.process = { life, clock, bus, journal, core };
+    core.load();
+    const { desired } = core;
     desired.onChange(({ kind }) => {
       if (kind === 'network') network.update(desired.nodes(), desired.cluster());
     });
     network.update(desired.nodes(), desired.cluster());
-    await life.gate(connection.start());
-    void life.gate(manager.start());
+    await life.gate(core.connection.start());
+    void life.gate(core.start());
   }
 
   /** SIGKILL: containers live on. What the journal has not written is lost, what it has written the kernel keeps. */
@@ -190,8 +164,7 @@ export class Board {
     const { process } = this;
     if (!process) return;
     this.process = undefined;
-    await process.connection.stop();
-    await process.manager.stop();
+    await process.core.stop();
     await process.journal.stop();
     process.life.end();
     process.clock.stop();
@@ -262,13 +235,5 @@ export class Board {
         systemUUID: this.name,
       },
     };
-  }
-}
-
-/** FakeVolumes whose directories outlive the agent. */
-class BoardVolumes extends FakeVolumes {
-  constructor(prepared: Set<string>, desired: DesiredStore) {
-    super(desired);
-    (this as { prepared: Set<string> }).prepared = prepared;
   }
 }

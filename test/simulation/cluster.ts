@@ -4,11 +4,13 @@ import { builtInResources, Catalogue } from '../../src/api/catalogue.ts';
 import { loadBootstrapObjects, loadResourceFacts, loadSchemaFacts } from '../../src/api/facts.ts';
 import { groupResource } from '../../src/api/resource.ts';
 import { Schemas } from '../../src/api/schema.ts';
+import { LOCAL_PATH_STORAGE_CLASS } from '../../src/server/controllers/storage/default-class.ts';
 import { SeededRandom } from '../support/seeded-random.ts';
 import { SimulatedBroker } from '../support/simulated-broker.ts';
 import { VirtualClock } from '../support/virtual-clock.ts';
 import { Board } from './board.ts';
 import { Mirror } from './mirror.ts';
+import { Rules } from './rules.ts';
 import { type Facts, Server } from './server.ts';
 import { Trace } from './trace.ts';
 import { Workload } from './workload.ts';
@@ -23,7 +25,10 @@ export async function loadFacts(): Promise<Facts> {
     catalogue: new Catalogue(builtInResources(await loadResourceFacts(), schemaFile as never)),
     schemas: new Schemas(schemaFile),
     // Roles and flow schemas decide nothing here, and would be most of every start.
-    bootstrapObjects: (await loadBootstrapObjects()).filter(({ kind }) => kind === 'PriorityClass'),
+    bootstrapObjects: [
+      ...(await loadBootstrapObjects()).filter(({ kind }) => kind === 'PriorityClass'),
+      LOCAL_PATH_STORAGE_CLASS,
+    ],
   };
 }
 
@@ -37,8 +42,8 @@ export class Cluster {
   readonly server: Server;
   readonly boards: readonly Board[];
   readonly mirror: Mirror;
+  readonly rules: Rules;
   readonly workload: Workload;
-  /** `namespace/name` of StatefulSet pods that run -> board and uid. */
 
   constructor(options: { seed: string; facts: Facts; externalBroker: boolean }) {
     const { clock } = this;
@@ -48,6 +53,7 @@ export class Cluster {
     const { trace, random } = this;
     const violation = (what: string): void => this.violation(what);
     this.mirror = new Mirror(violation);
+    this.rules = new Rules({ now: () => clock.monotonic(), violation });
     this.broker = new SimulatedBroker({ clock, random: random.fork('broker') });
     this.server = new Server({
       clock,
@@ -62,10 +68,12 @@ export class Cluster {
           trace.add('api', `${event.type} ${bucket} ${event.key} ${event.revision}${detail(event.object)}`);
         }
         this.mirror.event(bucket, event);
+        this.rules.event(bucket, event);
       },
       onRecovered: (plane, mayBeGone) => {
         const buckets = new Set(options.facts.catalogue.all().map((info) => groupResource(info)));
         this.mirror.recovered(plane.store, buckets, mayBeGone);
+        this.rules.recovered(plane.store);
         this.workload.verify(plane.store, violation);
       },
     });
@@ -80,6 +88,7 @@ export class Cluster {
         trace,
         violation: (what) => violation(`${name}: ${what}`),
         onStart: (board, container) => this.started(board, container),
+        onStop: (container) => this.stopped(this.board(name), container),
       });
     });
     this.workload = new Workload({
@@ -88,7 +97,6 @@ export class Cluster {
       random: random.fork('user'),
       trace,
       boards: this.boards.map(({ name }) => name),
-      stateful: true,
     });
   }
 
@@ -96,6 +104,7 @@ export class Cluster {
     void this.server.start();
     await this.clock.runUntil(() => this.server.up, 60_000, 'the first start of the server');
     for (const board of this.boards) void board.startAgent();
+    void this.workload.prepare();
   }
 
   violation(what: string): void {
@@ -128,19 +137,37 @@ export class Cluster {
         );
     }
   }
+
+  private board(name: string): Board {
+    return this.boards.find((board) => board.name === name) as Board;
+  }
+
+  /** Nobody ends a pod that serves and is wanted: not an agent that does not remember it either. */
+  private stopped(board: Board, { name, labels }: ObservedContainer): void {
+    this.trace.add(board.name, `ends ${name}`);
+    const uid = labels[LABEL.podUid] ?? '';
+    // Without its sandbox a pod has to begin anew.
+    const whole = board.machine.running.some(
+      (other) => other.labels[LABEL.podUid] === uid && other.labels[LABEL.type] === 'podsandbox',
+    );
+    if (whole && this.rules.serves(uid)) this.violation(`${board.name} ends ${name}, which is wanted`);
+  }
 }
 
 function detail(object: object): string {
   const { metadata, spec, status } = object as {
     metadata: { deletionTimestamp?: string };
     spec?: { nodeName?: string };
-    status?: { phase?: string; conditions?: { type: string; status: string }[] };
+    status?: { phase?: string; conditions?: { type: string; status: string; reason?: string }[] };
   };
-  const ready = status?.conditions?.find(({ type }) => type === 'Ready')?.status;
+  const conditions = Array.isArray(status?.conditions) ? status.conditions : [];
+  const ready = conditions.find(({ type }) => type === 'Ready')?.status;
+  const disruption = conditions.find(({ type }) => type === 'DisruptionTarget')?.reason;
   return [
     spec?.nodeName ? ` @${spec.nodeName}` : '',
     status?.phase ? ` ${status.phase}` : '',
     ready ? ` ready=${ready}` : '',
+    disruption ? ` ${disruption}` : '',
     metadata.deletionTimestamp ? ' deleting' : '',
   ].join('');
 }

@@ -45,6 +45,7 @@ export class Faults {
       [14, 'server-crash', () => this.serverCrash()],
       [6, 'server-crash-at-sync', () => this.serverCrashAtSync()],
       [14, 'agent-crash', () => this.agentCrash()],
+      [6, 'agent-crash-early', () => this.agentCrashEarly()],
       [3, 'agent-stop', () => this.agentStop()],
       [7, 'power-cut', () => this.powerCut()],
       [10, 'link-cut', () => this.linkCut()],
@@ -97,6 +98,9 @@ export class Faults {
     for (const board of this.boards) {
       board.machine.eventLoss = 0;
       board.machine.probesFail = false;
+      // What autoscalers aim at: they come to rest.
+      board.machine.load = 0.01;
+      board.onNewPod = () => {};
       board.machine.engine.down = false;
       board.setLink(true);
       board.bus?.thaw();
@@ -128,6 +132,29 @@ export class Faults {
     this.note(board.name, 'agent crashes');
     board.killAgent();
     this.later(this.duration(200, 60_000), () => void board.startAgent());
+  }
+
+  /** Dies when a pod has just come, and is slow to hear of it again: its journal does not have the pod. */
+  private agentCrashEarly(): void {
+    const board = this.random.pick(this.boards);
+    if (!board.agent) return;
+    this.note(board.name, 'agent will crash with the next pod that comes');
+    const wait = this.random.integer(250);
+    const away = this.duration(200, 5000);
+    const slow = this.duration(1000, 20_000);
+    board.onNewPod = () => {
+      board.onNewPod = () => {};
+      this.later(wait, () => {
+        this.note(board.name, 'agent crashes');
+        board.killAgent();
+        this.later(away, () => {
+          void board.startAgent();
+          const { bus } = board;
+          bus?.freeze();
+          this.later(slow, () => bus?.thaw());
+        });
+      });
+    };
   }
 
   private agentStop(): void {

@@ -1,14 +1,51 @@
 import { LABEL } from '../../src/agent/names.ts';
-import type { DaemonSet, Deployment, StatefulSet } from '../../src/api/types/apps-v1.ts';
+import type { KubeObject } from '../../src/api/object.ts';
+import type { DaemonSet, Deployment, ReplicaSet, StatefulSet } from '../../src/api/types/apps-v1.ts';
 import type { Job } from '../../src/api/types/batch-v1.ts';
-import type { Node, Pod, Service } from '../../src/api/types/core-v1.ts';
+import type {
+  Node,
+  PersistentVolume,
+  PersistentVolumeClaim,
+  Pod,
+  Service,
+} from '../../src/api/types/core-v1.ts';
 import type { EndpointSlice } from '../../src/api/types/discovery-v1.ts';
+import type { PodDisruptionBudget } from '../../src/api/types/policy-v1.ts';
+import type { Store } from '../../src/server/store/port.ts';
 import { parseTopic } from '../../src/wire/topics.ts';
 import type { Board } from './board.ts';
 import type { Cluster } from './cluster.ts';
+import { storageProblems } from './invariants-storage.ts';
+import {
+  budgetProblems,
+  daemonSetProblems,
+  deploymentProblems,
+  jobProblems,
+  replicaSetProblems,
+  statefulSetProblems,
+} from './invariants-workloads.ts';
 
 /** No cluster of this size has more to tell within an hour. */
 const MOST_EVENTS = 4000;
+
+const OWNED = [
+  'pods',
+  'replicasets.apps',
+  'controllerrevisions.apps',
+  'jobs.batch',
+  'persistentvolumeclaims',
+  'endpointslices.discovery.k8s.io',
+];
+const OWNERS: Readonly<Record<string, string>> = {
+  ReplicaSet: 'replicasets.apps',
+  Deployment: 'deployments.apps',
+  DaemonSet: 'daemonsets.apps',
+  StatefulSet: 'statefulsets.apps',
+  Job: 'jobs.batch',
+  CronJob: 'cronjobs.batch',
+  Pod: 'pods',
+  Service: 'services',
+};
 
 /** What is not as it has to be when everything works and nobody does anything: empty when the cluster is right. */
 export function problems(cluster: Cluster): string[] {
@@ -21,14 +58,44 @@ export function problems(cluster: Cluster): string[] {
     ...pods.flatMap((pod) => podProblems(pod, cluster)),
     ...cluster.boards.flatMap((board) => boardProblems(board, pods)),
     ...of<Deployment>('deployments.apps').flatMap(deploymentProblems),
+    ...of<ReplicaSet>('replicasets.apps').flatMap((set) => replicaSetProblems(set, pods)),
     ...of<DaemonSet>('daemonsets.apps').flatMap((set) => daemonSetProblems(set, cluster.boards.length)),
     ...of<StatefulSet>('statefulsets.apps').flatMap(statefulSetProblems),
     ...of<Job>('jobs.batch').flatMap((job) => jobProblems(job, cluster)),
     ...serviceProblems(of<Service>('services'), pods, of<EndpointSlice>('endpointslices.discovery.k8s.io')),
+    ...storageProblems({
+      pods,
+      claims: of<PersistentVolumeClaim>('persistentvolumeclaims'),
+      volumes: of<PersistentVolume>('persistentvolumes'),
+      boards: cluster.boards.filter(({ name }) => !cluster.workload.givenUp.has(name)),
+    }),
+    ...ownerProblems(
+      OWNED.flatMap((bucket) => of<KubeObject>(bucket)),
+      plane.store,
+    ),
+    ...of<PodDisruptionBudget>('poddisruptionbudgets.policy').flatMap((budget) =>
+      budgetProblems(budget, pods),
+    ),
     ...topicProblems(cluster, pods),
     ...queueProblems(cluster),
     ...(plane.store.count('events') > MOST_EVENTS ? [`${plane.store.count('events')} events`] : []),
   ];
+}
+
+/** Nothing outlives what it belongs to. */
+function ownerProblems(objects: readonly KubeObject[], store: Store): string[] {
+  return objects.flatMap(({ kind, metadata }) =>
+    (metadata.ownerReferences ?? []).flatMap((owner) => {
+      const bucket = OWNERS[owner.kind];
+      if (bucket === undefined) return [`${kind} ${metadata.name} belongs to an unknown ${owner.kind}`];
+      const found = store.get(bucket, `${metadata.namespace}/${owner.name}`)?.object;
+      return found?.metadata.uid === owner.uid
+        ? []
+        : [
+            `${kind} ${metadata.namespace}/${metadata.name} belongs to ${owner.kind} ${owner.name}, which is gone`,
+          ];
+    }),
+  );
 }
 
 function nodeProblems(nodes: readonly Node[], boards: readonly Board[]): string[] {
@@ -109,7 +176,7 @@ function boardProblems(board: Board, pods: readonly Pod[]): string[] {
   for (const uid of board.addresses.keys()) {
     if (!live.has(uid)) found.push(`${board.name} still holds the address of ${uid}`);
   }
-  for (const uid of board.volumes)
+  for (const uid of board.disk.pods)
     if (!live.has(uid)) found.push(`${board.name} still holds volumes of ${uid}`);
   const ips = [...board.addresses.values()];
   if (new Set(ips).size < ips.length) found.push(`${board.name} gave an address twice`);
@@ -125,77 +192,15 @@ function boardProblems(board: Board, pods: readonly Pod[]): string[] {
   }
   for (const uid of mine.keys()) {
     if (!journal.has(`pod|${uid}`)) found.push(`${board.name}'s journal lacks pod ${uid}`);
-    if (!agent.desired.pod(uid)) found.push(`${board.name} does not know pod ${uid}`);
+    if (!agent.core.desired.pod(uid)) found.push(`${board.name} does not know pod ${uid}`);
   }
-  for (const { metadata } of agent.desired.pods()) {
+  for (const { metadata } of agent.core.desired.pods()) {
     if (!mine.has(metadata.uid ?? ''))
       found.push(`${board.name} still wants pod ${metadata.name} (${metadata.uid})`);
   }
-  if (agent.reporter.unacknowledged > 0) {
-    found.push(`${board.name} has ${agent.reporter.unacknowledged} reports without acknowledgement`);
+  if (agent.core.reporter.unacknowledged > 0) {
+    found.push(`${board.name} has ${agent.core.reporter.unacknowledged} reports without acknowledgement`);
   }
-  return found;
-}
-
-function deploymentProblems({ metadata, spec, status }: Deployment): string[] {
-  const title = `deployment ${metadata.namespace}/${metadata.name}`;
-  if (metadata.deletionTimestamp !== undefined) return [`${title} is still being deleted`];
-  const wanted = spec?.replicas ?? 1;
-  const counts = {
-    replicas: status?.replicas ?? 0,
-    updated: status?.updatedReplicas ?? 0,
-    ready: status?.readyReplicas ?? 0,
-    available: status?.availableReplicas ?? 0,
-  };
-  const wrong = Object.entries(counts).filter(([, count]) => count !== wanted);
-  if (wrong.length > 0) return [`${title} wants ${wanted} and has ${JSON.stringify(counts)}`];
-  if (status?.observedGeneration !== metadata.generation) return [`${title} is not observed`];
-  return [];
-}
-
-function daemonSetProblems({ metadata, status }: DaemonSet, boards: number): string[] {
-  const title = `daemonset ${metadata.name}`;
-  if (metadata.deletionTimestamp !== undefined) return [`${title} is still being deleted`];
-  const { desiredNumberScheduled, numberReady, updatedNumberScheduled, numberAvailable } = status ?? {};
-  const right = [desiredNumberScheduled, numberReady, updatedNumberScheduled, numberAvailable].every(
-    (count) => count === boards,
-  );
-  return right ? [] : [`${title}: ${JSON.stringify(status)}`];
-}
-
-function statefulSetProblems({ metadata, spec, status }: StatefulSet): string[] {
-  const title = `statefulset ${metadata.name}`;
-  if (metadata.deletionTimestamp !== undefined) return [`${title} is still being deleted`];
-  const wanted = spec?.replicas ?? 1;
-  const { replicas = 0, readyReplicas = 0, updatedReplicas = 0 } = status ?? {};
-  return replicas === wanted && readyReplicas === wanted && updatedReplicas === wanted
-    ? []
-    : [`${title} wants ${wanted}: ${JSON.stringify(status)}`];
-}
-
-function jobProblems({ metadata, spec, status }: Job, cluster: Cluster): string[] {
-  const title = `job ${metadata.namespace}/${metadata.name}`;
-  if (metadata.deletionTimestamp !== undefined) return [`${title} is still being deleted`];
-  const is = (type: string): boolean =>
-    status?.conditions?.some((condition) => condition.type === type && condition.status === 'True') ?? false;
-  const fails = spec?.template?.spec?.containers[0]?.image?.includes('fail') ?? false;
-  if (!is('Complete') && !is('Failed')) return [`${title} has not finished: ${JSON.stringify(status)}`];
-  const found: string[] = [];
-  if ((status?.active ?? 0) > 0) found.push(`${title} has finished and has active pods`);
-  if ((status?.uncountedTerminatedPods?.succeeded?.length ?? 0) > 0)
-    found.push(`${title} has uncounted pods`);
-  if (fails) {
-    if (!is('Failed')) found.push(`${title} cannot succeed and is complete`);
-    return found;
-  }
-  if (!is('Complete')) return [...found, `${title} failed: ${JSON.stringify(status)}`];
-  const completions = spec?.completions ?? 1;
-  const seen = cluster.mirror.succeeded.get(metadata.uid ?? '')?.size ?? 0;
-  const completed = cluster.mirror.completed.get(metadata.uid ?? '')?.size ?? 0;
-  if (completed > completions)
-    found.push(`${title} asks for ${completions} and was completed ${completed} times`);
-  if (status?.succeeded !== completions) found.push(`${title} counts ${status?.succeeded} of ${completions}`);
-  if (seen < completions) found.push(`${title} is complete, but only ${seen} of its pods have succeeded`);
   return found;
 }
 

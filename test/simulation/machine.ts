@@ -1,7 +1,9 @@
 import { LABEL } from '../../src/agent/names.ts';
 import type { PodNetwork } from '../../src/agent/ports.ts';
 import { type ContainerRuntime, type ObservedContainer, RuntimeError } from '../../src/agent/runtime.ts';
+import type { UsageMeter } from '../../src/agent/usage.ts';
 import type { Pod } from '../../src/api/types/core-v1.ts';
+import type { PodUses } from '../../src/health/pod-usage.ts';
 import { type Clock, sleep, withTimeout } from '../../src/lib/clock.ts';
 import type { ClusterInfo, SharedNode } from '../../src/wire/messages.ts';
 import { FakeRuntime } from '../support/fake-runtime.ts';
@@ -28,11 +30,14 @@ export class Machine {
   probesFail = false;
   /** How often events get lost. */
   eventLoss = 0;
+  /** What a busy container uses of the CPU, in cores; undefined: something between nothing and 30m. */
+  load: number | undefined;
   latencyMs: readonly [number, number] = [1, 40];
   private readonly clock: Clock;
   private readonly random: SeededRandom;
   private readonly violation: (what: string) => void;
   private readonly onStart: (container: ObservedContainer) => void;
+  private readonly onStop: (container: ObservedContainer) => void;
 
   constructor(options: {
     name: string;
@@ -40,12 +45,14 @@ export class Machine {
     random: SeededRandom;
     violation: (what: string) => void;
     onStart: (container: ObservedContainer) => void;
+    onStop: (container: ObservedContainer) => void;
   }) {
     const { name, clock, random } = options;
     this.clock = clock;
     this.random = random;
     this.violation = options.violation;
     this.onStart = options.onStart;
+    this.onStop = options.onStop;
     this.engine = new FakeRuntime({ clock, owner: name });
     const { images } = this.engine;
     images.set('sim/pause:1', { present: true });
@@ -82,12 +89,21 @@ export class Machine {
       inspect: (id) => call(() => engine.inspect(id)),
       create: (spec) => call(() => engine.create(spec)),
       start: (id) => call(() => this.start(id)),
-      stop: (id, grace) => call(() => engine.stop(id, grace)),
-      remove: (id) => call(() => engine.remove(id)),
+      stop: (id, grace) =>
+        call(() => {
+          this.ended(id);
+          return engine.stop(id, grace);
+        }),
+      remove: (id) =>
+        call(() => {
+          this.ended(id);
+          return engine.remove(id);
+        }),
+      writableBytes: (id) => call(() => engine.writableBytes(id)),
       update: (id, resources) => call(() => engine.update(id, resources)),
       imageId: (reference) => call(() => engine.imageId(reference)),
       inspectImage: (reference) => call(() => engine.inspectImage(reference)),
-      pull: (reference) => call(() => engine.pull(reference)),
+      pull: (reference, options) => call(() => engine.pull(reference, options)),
       importImage: (tar, reference) => call(() => engine.importImage(tar, reference)),
       onEvent: (listener) =>
         engine.onEvent((id) => {
@@ -98,6 +114,20 @@ export class Machine {
       exec: (id, options) => call(() => engine.exec(id, options)),
       attach: () => engine.attach(),
       version: () => call(() => engine.version()),
+    };
+  }
+
+  /** What its containers use, for autoscalers. */
+  usageMeter(): UsageMeter {
+    return {
+      measure: async (containers) => {
+        const pods: PodUses['pods'] = {};
+        for (const { podUid, name } of containers) {
+          pods[podUid] = { ...pods[podUid], [name]: [this.load ?? this.random.number() * 0.03, 20_000_000] };
+        }
+        return { windowMs: 15_000, pods };
+      },
+      forget: () => {},
     };
   }
 
@@ -117,6 +147,11 @@ export class Machine {
   powerCut(lost: boolean): void {
     this.engine.reboot();
     if (lost) for (const { id } of this.engine.all) this.engine.destroy(id);
+  }
+
+  private ended(id: string): void {
+    const container = this.running.find((one) => one.id === id);
+    if (container && !this.engine.down) this.onStop(container);
   }
 
   private async start(id: string): Promise<void> {

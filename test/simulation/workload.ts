@@ -1,39 +1,41 @@
-import { isNotFound } from '../../src/api/errors.ts';
+import { isAlreadyExists, isConflict, isNotFound, StatusError } from '../../src/api/errors.ts';
 import {
   CONFIG_MAPS,
   CRON_JOBS,
   DAEMON_SETS,
   DEPLOYMENTS,
+  HORIZONTAL_POD_AUTOSCALERS,
   JOBS,
   NAMESPACES,
   NODES,
+  POD_DISRUPTION_BUDGETS,
   PODS,
+  PRIORITY_CLASSES as PRIORITY_CLASS_TYPE,
   SERVICES,
   STATEFUL_SETS,
 } from '../../src/api/kinds.ts';
 import type { KubeObject } from '../../src/api/object.ts';
 import { groupResource, type ResourceType } from '../../src/api/resource.ts';
 import type { Client } from '../../src/client/port.ts';
-import type { Clock } from '../../src/lib/clock.ts';
+import { type Clock, sleep } from '../../src/lib/clock.ts';
 import type { Store } from '../../src/server/store/port.ts';
 import type { SeededRandom } from '../support/seeded-random.ts';
 import { IMAGES } from './machine.ts';
+import { type Content, Manifests, PRIORITY_CLASSES } from './manifests.ts';
 import { WRITE } from './mirror.ts';
+import { keyOf, type Owned, verifyOwned } from './owned.ts';
 import type { Trace } from './trace.ts';
 
-/** One object that the user made. */
-interface Owned {
-  readonly type: ResourceType<KubeObject>;
-  readonly namespace: string | undefined;
-  readonly name: string;
-  /** Of the newest acknowledged write. */
-  acknowledged: { write: number; revision: number } | undefined;
-  /** `asked` as soon as a deletion was sent: it may have happened. */
-  deletion: 'none' | 'asked' | 'acknowledged';
-}
-
-type Template = Record<string, unknown>;
 type Action = () => Promise<void>;
+/** Chooses now, acts when called; undefined when there is nothing to do. */
+type Prepare = (client: Client) => Action | undefined;
+type Made = readonly [
+  weight: number,
+  type: { readonly group: string; readonly resource: string },
+  prefix: string,
+  most: number,
+  spec: (name: string) => Content,
+];
 
 /** A user who does what users do, and remembers what was acknowledged. */
 export class Workload {
@@ -47,7 +49,9 @@ export class Workload {
   private readonly random: SeededRandom;
   private readonly trace: Trace;
   private readonly boards: readonly string[];
-  private readonly stateful: boolean;
+  private readonly manifests: Manifests;
+  private readonly actions: readonly (readonly [weight: number, prepare: Prepare])[];
+  private readonly total: number;
   private writes = 0;
   private names = 0;
   private stopped = false;
@@ -58,14 +62,44 @@ export class Workload {
     random: SeededRandom;
     trace: Trace;
     boards: readonly string[];
-    stateful: boolean;
   }) {
     this.client = options.client;
     this.clock = options.clock;
     this.random = options.random;
     this.trace = options.trace;
     this.boards = options.boards;
-    this.stateful = options.stateful;
+    const manifests = new Manifests({
+      random: this.random,
+      configMap: () => this.pick(CONFIG_MAPS)?.name,
+    });
+    this.manifests = manifests;
+    const made: readonly Made[] = [
+      [14, DEPLOYMENTS, 'web', 6, (name) => manifests.deployment(name)],
+      [4, DEPLOYMENTS, 'heavy', 4, (name) => manifests.heavyDeployment(name)],
+      [5, JOBS, 'job', 8, () => manifests.job()],
+      [3, CRON_JOBS, 'cron', 2, () => manifests.cronJob()],
+      [3, DAEMON_SETS, 'daemon', 2, (name) => manifests.daemonSet(name)],
+      [4, STATEFUL_SETS, 'state', 3, (name) => manifests.statefulSet(name)],
+      [10, PODS, 'pod', 6, () => manifests.pod()],
+    ];
+    this.actions = [
+      ...made.map(([weight, type, prefix, most, spec]): readonly [number, Prepare] => [
+        weight,
+        this.make(type as ResourceType<KubeObject>, prefix, most, (name) => ({ spec: spec(name) })),
+      ]),
+      [8, this.make(CONFIG_MAPS, 'config', 5, () => ({ data: { key: 'first' } }))],
+      [6, (client) => this.createService(client)],
+      [5, (client) => this.createBudget(client)],
+      [2, (client) => this.createAutoscaler(client)],
+      [24, (client) => this.change(client)],
+      [13, (client) => this.remove(client)],
+      [5, (client) => () => this.cordon(client)],
+      [4, () => () => this.drain()],
+      [2, (client) => () => this.throwawayNamespace(client)],
+      [1, (client) => () => this.deleteNode(client)],
+      [2, (client) => this.deletePodOfSomeone(client)],
+    ];
+    this.total = this.actions.reduce((sum, [weight]) => sum + weight, 0);
   }
 
   start(meanMs: number): void {
@@ -81,6 +115,15 @@ export class Workload {
 
   stop(): void {
     this.stopped = true;
+  }
+
+  /** What all of it builds on; resolves when it is there. */
+  async prepare(): Promise<void> {
+    for (const { name, ...content } of PRIORITY_CLASSES) {
+      await this.insist((client) =>
+        client.create(PRIORITY_CLASS_TYPE, undefined, { metadata: { name }, ...content } as never),
+      );
+    }
   }
 
   /** Leaves a cluster that can become quiet: good images, no cordons. Resolves when all of it was acknowledged. */
@@ -105,7 +148,11 @@ export class Workload {
         continue;
       const image = IMAGES.serve[0];
       const body = {
-        spec: { template: { spec: { containers: [{ name: 'main', image }] } } },
+        spec: {
+          // As many as there is room for.
+          ...(owned.name.startsWith('heavy') ? { replicas: 1 } : {}),
+          template: { spec: { containers: [{ name: 'main', image }] } },
+        },
       };
       await this.insist((client) =>
         client.patch(owned.type, owned.namespace, owned.name, { type: 'strategic', body }),
@@ -115,181 +162,65 @@ export class Workload {
 
   /** Called when the store was just read back, and at the end. */
   verify(store: Store, violation: (what: string) => void): void {
-    for (const owned of this.owned.values()) {
-      const { acknowledged, deletion } = owned;
-      const key = owned.namespace === undefined ? owned.name : `${owned.namespace}/${owned.name}`;
-      const title = `${groupResource(owned.type)} ${key}`;
-      const found = store.get(groupResource(owned.type), key)?.object;
-      if (deletion === 'acknowledged') {
-        if (found && found.metadata.deletionTimestamp === undefined && !this.isAnother(owned, found)) {
-          violation(`acknowledged deletion of ${title} is lost`);
-        }
-        continue;
-      }
-      if (!acknowledged || deletion === 'asked') continue;
-      // Pods are deleted by others too: evictions, node failures; the mirror looks after those.
-      if (!found) {
-        if (owned.type.resource !== 'pods') violation(`acknowledged ${title} is lost`);
-        continue;
-      }
-      const write = Number(found.metadata.annotations?.[WRITE] ?? 0);
-      if (write < acknowledged.write) {
-        violation(`acknowledged write ${acknowledged.write} of ${title} is lost, it is at ${write}`);
-      }
-      if (Number(found.metadata.resourceVersion) < acknowledged.revision && write <= acknowledged.write) {
-        // Its status may have gone back to what was flushed; what the user wrote has its own revision.
-        violation(
-          `${title} is at ${found.metadata.resourceVersion}, acknowledged was ${acknowledged.revision}`,
-        );
-      }
-    }
-  }
-
-  private isAnother(owned: Owned, found: KubeObject): boolean {
-    const write = Number(found.metadata.annotations?.[WRITE] ?? 0);
-    return owned.acknowledged !== undefined && write > owned.acknowledged.write;
+    for (const owned of this.owned.values()) verifyOwned(owned, store, violation);
   }
 
   private act(): void {
     const client = this.client();
     if (!client) return;
-    const { random } = this;
-    const choice = random.integer(100);
-    const action: Action | undefined =
-      choice < 14
-        ? () => this.createDeployment(client)
-        : choice < 36
-          ? this.change(client)
-          : choice < 41
-            ? () => this.createJob(client)
-            : choice < 44
-              ? () => this.createCronJob(client)
-              : choice < 47
-                ? () => this.createDaemonSet(client)
-                : choice < 50
-                  ? this.stateful
-                    ? () => this.createStatefulSet(client)
-                    : undefined
-                  : choice < 60
-                    ? () => this.createPod(client)
-                    : choice < 68
-                      ? () => this.createConfigMap(client)
-                      : choice < 74
-                        ? () => this.createService(client)
-                        : choice < 88
-                          ? this.remove(client)
-                          : choice < 93
-                            ? () => this.cordon(client)
-                            : choice < 95
-                              ? () => this.drain(client)
-                              : choice < 97
-                                ? () => this.throwawayNamespace(client)
-                                : choice < 98
-                                  ? () => this.deleteNode(client)
-                                  : this.deletePodOfSomeone(client);
-    action?.().catch(() => {
+    let left = this.random.number() * this.total;
+    for (const [weight, prepare] of this.actions) {
+      left -= weight;
+      if (left > 0) continue;
       // Counted where it happened.
-    });
+      prepare(client)?.().catch(() => {});
+      return;
+    }
   }
 
   // --- what can be made ---
 
-  private async createDeployment(client: Client): Promise<void> {
-    if (this.count(DEPLOYMENTS) >= 6) return;
-    const name = this.name('web');
-    const labels = { app: name };
-    const recreate = this.random.chance(0.2);
-    await this.create(client, DEPLOYMENTS, 'default', name, {
-      spec: {
-        replicas: this.random.integer(4),
-        minReadySeconds: this.random.chance(0.3) ? 5 : 0,
-        selector: { matchLabels: labels },
-        ...(recreate ? { strategy: { type: 'Recreate' } } : {}),
-        template: this.template(labels, this.goodImage()),
-      },
-    });
-  }
-
-  private async createDaemonSet(client: Client): Promise<void> {
-    if (this.count(DAEMON_SETS) >= 2) return;
-    const name = this.name('daemon');
-    const labels = { app: name };
-    const spec = { selector: { matchLabels: labels }, template: this.template(labels, this.goodImage()) };
-    await this.create(client, DAEMON_SETS, 'default', name, { spec });
-  }
-
-  private async createStatefulSet(client: Client): Promise<void> {
-    if (this.count(STATEFUL_SETS) >= 2) return;
-    const name = this.name('state');
-    const labels = { app: name };
-    const spec = {
-      serviceName: name,
-      replicas: 1 + this.random.integer(2),
-      ...(this.random.chance(0.5) ? { podManagementPolicy: 'Parallel' } : {}),
-      selector: { matchLabels: labels },
-      template: this.template(labels, this.goodImage()),
-    };
-    await this.create(client, STATEFUL_SETS, 'default', name, { spec });
-  }
-
-  private async createJob(client: Client): Promise<void> {
-    if (this.count(JOBS) >= 8) return;
-    await this.create(client, JOBS, 'default', this.name('job'), { spec: this.jobSpec() });
-  }
-
-  private jobSpec(): Template {
-    const fails = this.random.chance(0.2);
-    const indexed = this.random.chance(0.25);
-    return {
-      completions: 1 + this.random.integer(3),
-      parallelism: 1 + this.random.integer(2),
-      backoffLimit: fails ? this.random.integer(3) : 60,
-      ...(indexed ? { completionMode: 'Indexed' } : {}),
-      template: this.template(
-        {},
-        fails ? IMAGES.fail : IMAGES.work,
-        fails || this.random.chance(0.6) ? 'Never' : 'OnFailure',
-      ),
+  /** Up to `most` objects of a kind, made by the user. */
+  private make<T extends KubeObject>(
+    type: ResourceType<T>,
+    prefix: string,
+    most: number,
+    content: (name: string) => Content,
+  ): Prepare {
+    return (client) => {
+      if (this.count(type as ResourceType<never>, prefix) >= most) return undefined;
+      return async () => {
+        const name = this.name(prefix);
+        await this.create(client, type, 'default', name, content(name));
+      };
     };
   }
 
-  private async createCronJob(client: Client): Promise<void> {
-    if (this.count(CRON_JOBS) >= 2) return;
-    await this.create(client, CRON_JOBS, 'default', this.name('cron'), {
-      spec: {
-        schedule: this.random.chance(0.7) ? '* * * * *' : '*/2 * * * *',
-        concurrencyPolicy: this.random.pick(['Allow', 'Forbid', 'Replace']),
-        successfulJobsHistoryLimit: this.random.integer(3),
-        failedJobsHistoryLimit: this.random.integer(2),
-        jobTemplate: { spec: { ...this.jobSpec(), completions: 1, parallelism: 1 } },
-      },
-    });
-  }
-
-  private async createPod(client: Client): Promise<void> {
-    if (this.count(PODS) >= 6) return;
-    const image = this.random.pick([...IMAGES.serve, IMAGES.slowStop, IMAGES.work, IMAGES.fail]);
-    const policy =
-      image === IMAGES.work || image === IMAGES.fail ? this.random.pick(['Never', 'OnFailure']) : 'Always';
-    const { spec } = this.template({}, image, policy) as { spec: Template };
-    const { nodeName, ...rest } = { nodeName: undefined, ...spec };
-    void nodeName;
-    await this.create(client, PODS, 'default', this.name('pod'), { spec: rest });
-  }
-
-  private async createConfigMap(client: Client): Promise<void> {
-    if (this.count(CONFIG_MAPS) >= 5) return;
-    await this.create(client, CONFIG_MAPS, 'default', this.name('config'), { data: { key: 'first' } });
-  }
-
-  private async createService(client: Client): Promise<void> {
-    if (this.count(SERVICES) >= 5) return;
+  private createService(client: Client): Action | undefined {
     const target = this.pick(DEPLOYMENTS);
-    if (!target) return;
+    if (!target || this.count(SERVICES) >= 5) return undefined;
     const type = this.random.chance(0.3) ? 'NodePort' : 'ClusterIP';
-    await this.create(client, SERVICES, 'default', this.name('svc'), {
-      spec: { type, selector: { app: target.name }, ports: [{ port: 80 }] },
-    });
+    const spec = { type, selector: { app: target.name }, ports: [{ port: 80 }] };
+    return () => this.create(client, SERVICES, 'default', this.name('svc'), { spec });
+  }
+
+  /** At most one for each workload: eviction does not support more. */
+  private createBudget(client: Client): Action | undefined {
+    const target = this.pick(this.random.chance(0.7) ? DEPLOYMENTS : STATEFUL_SETS);
+    if (!target) return undefined;
+    const name = `pdb-${target.name}`;
+    if (this.owned.has(keyOf(POD_DISRUPTION_BUDGETS, 'default', name))) return undefined;
+    const spec = this.manifests.budget(target.name);
+    return () => this.create(client, POD_DISRUPTION_BUDGETS, 'default', name, { spec });
+  }
+
+  private createAutoscaler(client: Client): Action | undefined {
+    const target = this.pick(DEPLOYMENTS);
+    if (!target?.name.startsWith('web') || this.count(HORIZONTAL_POD_AUTOSCALERS) >= 2) return undefined;
+    const name = `hpa-${target.name}`;
+    if (this.owned.has(keyOf(HORIZONTAL_POD_AUTOSCALERS, 'default', name))) return undefined;
+    const spec = this.manifests.autoscaler(target.name);
+    return () => this.create(client, HORIZONTAL_POD_AUTOSCALERS, 'default', name, { spec });
   }
 
   /** A namespace with content, deleted a little later. */
@@ -300,7 +231,7 @@ export class Workload {
     const spec = {
       replicas: 2,
       selector: { matchLabels: labels },
-      template: this.template(labels, this.goodImage()),
+      template: this.manifests.template(labels, this.manifests.image()),
     };
     await this.attempt('create deployment in namespace', () =>
       client.create(DEPLOYMENTS, name, { metadata: { name: 'web', namespace: name }, spec } as never),
@@ -318,7 +249,7 @@ export class Workload {
     const target = this.random.pick([...this.living(), undefined]);
     if (!target) return undefined;
     const patch =
-      (body: Template, type: 'merge' | 'strategic' = 'merge') =>
+      (body: Content, type: 'merge' | 'strategic' = 'merge') =>
       () =>
         this.patch(client, target, type, body);
     const image = (name: string) =>
@@ -326,12 +257,12 @@ export class Workload {
     switch (groupResource(target.type)) {
       case 'deployments.apps':
         if (this.random.chance(0.4)) return patch({ spec: { replicas: this.random.integer(5) } });
-        return image(this.random.chance(0.15) ? IMAGES.missing : this.goodImage());
+        return image(this.random.chance(0.15) ? IMAGES.missing : this.manifests.image());
       case 'statefulsets.apps':
         if (this.random.chance(0.5)) return patch({ spec: { replicas: this.random.integer(3) } });
-        return image(this.goodImage());
+        return image(this.manifests.image());
       case 'daemonsets.apps':
-        return image(this.goodImage());
+        return image(this.manifests.image());
       case 'configmaps':
         return patch({ data: { key: `changed-${this.writes}` } });
       case 'cronjobs.batch':
@@ -397,35 +328,66 @@ export class Workload {
     await this.attempt(`delete node ${board}`, () => client.delete(NODES, undefined, board));
   }
 
-  private async drain(client: Client): Promise<void> {
+  /** As kubectl does it: what a budget refuses is asked for again every five seconds, until patience ends. */
+  private async drain(): Promise<void> {
     const board = this.random.pick(this.boards);
-    await this.attempt(`drain ${board}`, async () => {
-      await client.patch(NODES, undefined, board, { type: 'merge', body: { spec: { unschedulable: true } } });
-      const { items } = await client.list(PODS, { fieldSelector: `spec.nodeName=${board}` });
-      for (const { metadata } of items) {
-        const { namespace = '', name = '' } = metadata;
-        if (metadata.ownerReferences?.some(({ kind }) => kind === 'DaemonSet')) continue;
-        try {
-          await client.createSubresource(PODS, namespace, name, 'eviction', {
-            apiVersion: 'policy/v1',
-            kind: 'Eviction',
-            metadata: { name, namespace },
-          });
-          const owned = this.owned.get(keyOf(PODS, namespace, name));
-          if (owned) owned.deletion = 'asked';
-        } catch (error) {
-          if (!isNotFound(error)) throw error;
-        }
-      }
-    });
-    this.clock.after(20_000 + this.random.integer(60_000), () => {
-      const now = this.client();
-      if (!now) return;
-      const body = { spec: { unschedulable: null } };
-      void this.attempt(`uncordon ${board}`, () =>
-        now.patch(NODES, undefined, board, { type: 'merge', body }),
-      ).catch(() => {});
-    });
+    const patience = this.clock.monotonic() + 20_000 + this.random.integer(60_000);
+    const cordon = (unschedulable: true | null) => (client: Client) =>
+      client.patch(NODES, undefined, board, { type: 'merge', body: { spec: { unschedulable } } });
+    await this.insist(cordon(true));
+    this.trace.add('user', `drains ${board}`);
+    let left = await this.evictable(board);
+    while (left.length > 0 && this.clock.monotonic() < patience && !this.stopped) {
+      const refused: typeof left = [];
+      for (const pod of left) if (!(await this.evict(pod))) refused.push(pod);
+      left = refused;
+      if (left.length > 0) await sleep(this.clock, 5000);
+    }
+    this.trace.add('user', `${board} is drained but for ${left.length} pods`);
+    await sleep(this.clock, Math.max(0, patience - this.clock.monotonic()));
+    await this.insist(cordon(null));
+  }
+
+  private async evictable(board: string): Promise<{ namespace: string; name: string; uid: string }[]> {
+    const client = this.client();
+    if (!client) return [];
+    const { items } = await client.list(PODS, { fieldSelector: `spec.nodeName=${board}` });
+    return items
+      .filter(({ metadata }) => !metadata.ownerReferences?.some(({ kind }) => kind === 'DaemonSet'))
+      .map(({ metadata: { namespace = '', name = '', uid = '' } }) => ({ namespace, name, uid }));
+  }
+
+  /** False: not now. */
+  private async evict({
+    namespace,
+    name,
+    uid,
+  }: {
+    namespace: string;
+    name: string;
+    uid: string;
+  }): Promise<boolean> {
+    const client = this.client();
+    if (!client) return false;
+    const owned = this.owned.get(keyOf(PODS, namespace, name));
+    const before = owned?.deletion;
+    if (owned && before === 'none') owned.deletion = 'asked';
+    try {
+      await this.attempt(`evict ${name}`, () =>
+        client.createSubresource(PODS, namespace, name, 'eviction', {
+          apiVersion: 'policy/v1',
+          kind: 'Eviction',
+          metadata: { name, namespace },
+          deleteOptions: { preconditions: { uid } },
+        }),
+      );
+      return true;
+    } catch (error) {
+      if (owned && before && error instanceof StatusError && error.status.code === 429)
+        owned.deletion = before;
+      // Gone, or another by now.
+      return isNotFound(error) || isConflict(error);
+    }
   }
 
   // --- writing, and remembering ---
@@ -435,7 +397,7 @@ export class Workload {
     type: ResourceType<T>,
     namespace: string | undefined,
     name: string,
-    content: Template,
+    content: Content,
   ): Promise<void> {
     this.writes += 1;
     const write = this.writes;
@@ -462,7 +424,7 @@ export class Workload {
     client: Client,
     owned: Owned,
     type: 'merge' | 'strategic',
-    body: Template,
+    body: Content,
   ): Promise<void> {
     this.writes += 1;
     const write = this.writes;
@@ -511,7 +473,7 @@ export class Workload {
           await work(client);
           return;
         } catch (error) {
-          if (isNotFound(error)) return;
+          if (isNotFound(error) || isAlreadyExists(error)) return;
           this.trace.add('user', `tidying up: ${(error as Error).message}`);
         }
       }
@@ -525,10 +487,10 @@ export class Workload {
     );
   }
 
-  private count(type: ResourceType<never> | ResourceType<KubeObject>): number {
+  private count(type: ResourceType<never> | ResourceType<KubeObject>, prefix = ''): number {
     const bucket = groupResource(type);
     return [...this.owned.values()].filter(
-      (one) => groupResource(one.type) === bucket && one.deletion === 'none',
+      (one) => groupResource(one.type) === bucket && one.deletion === 'none' && one.name.startsWith(prefix),
     ).length;
   }
 
@@ -542,55 +504,4 @@ export class Workload {
     this.names += 1;
     return `${prefix}-${this.names}`;
   }
-
-  private goodImage(): string {
-    return this.random.pick(IMAGES.serve);
-  }
-
-  private template(labels: Record<string, string>, image: string, restartPolicy = 'Always'): Template {
-    const config = this.random.chance(0.25) ? this.pick(CONFIG_MAPS) : undefined;
-    const grace = this.random.pick([30, 30, 5, 1]);
-    const probe = (periodSeconds: number) => ({
-      exec: { command: ['check'] },
-      periodSeconds,
-      timeoutSeconds: 1,
-    });
-    const probed = image.includes('serve');
-    const readiness = probed && this.random.chance(0.3) ? { readinessProbe: probe(5) } : {};
-    const liveness =
-      probed && this.random.chance(0.1) ? { livenessProbe: { ...probe(10), failureThreshold: 3 } } : {};
-    const init = this.random.chance(0.15) ? { initContainers: [{ name: 'init', image: IMAGES.init }] } : {};
-    const second = probed && this.random.chance(0.15) ? [{ name: 'second', image: IMAGES.sidecar }] : [];
-    return {
-      metadata: { labels },
-      spec: {
-        restartPolicy,
-        terminationGracePeriodSeconds: grace,
-        ...init,
-        // Optional: the user may delete it again.
-        ...(config
-          ? { volumes: [{ name: 'config', configMap: { name: config.name, optional: true } }] }
-          : {}),
-        containers: [
-          {
-            name: 'main',
-            image,
-            resources: { requests: { cpu: '10m' } },
-            ...readiness,
-            ...liveness,
-            ...(config ? { volumeMounts: [{ name: 'config', mountPath: '/config' }] } : {}),
-          },
-          ...second,
-        ],
-      },
-    };
-  }
-}
-
-function keyOf(
-  type: { group: string; resource: string },
-  namespace: string | undefined,
-  name: string,
-): string {
-  return `${groupResource(type)} ${namespace ?? ''}/${name}`;
 }

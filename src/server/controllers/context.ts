@@ -1,4 +1,5 @@
 import type { Catalogue } from '../../api/catalogue.ts';
+import type { Component } from '../../api/components.ts';
 import type { EventWriter } from '../../client/events.ts';
 import type { InformerSet } from '../../client/informer.ts';
 import type { Client } from '../../client/port.ts';
@@ -21,4 +22,6 @@ export interface ControllerContext {
   readonly ca: string;
   /** Where the boards keep the volumes of the local-path provisioner; /var/lib/copepod/storage unless said. */
   readonly storageDirectory?: string;
+  /** `--disable`. */
+  readonly disabled?: ReadonlySet<Component>;
 }

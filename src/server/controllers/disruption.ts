@@ -8,6 +8,7 @@ import {
 } from '../../api/kinds.ts';
 import { splitKey } from '../../api/object.ts';
 import type { Pod } from '../../api/types/core-v1.ts';
+import type { Condition } from '../../api/types/meta-v1.ts';
 import type { PodDisruptionBudget, PodDisruptionBudgetStatus } from '../../api/types/policy-v1.ts';
 import { Controller, watch } from '../../client/reconcile.ts';
 import { selectorCache } from '../../client/selector-cache.ts';
@@ -23,8 +24,8 @@ const NAME = 'disruption-controller';
 /** An eviction that was granted and whose pod is still there after this was forgotten by whoever asked. */
 const GRANT_LIFETIME_MS = 120_000;
 
-/** The scale of a pod's controller; undefined when it has none that is known. */
-export type ScaleOf = (pod: Pod) => { owner: string; replicas: number } | undefined;
+/** The scale of a pod's controller; `unmanaged` when it has none, undefined when its controller has no scale. */
+export type ScaleOf = (pod: Pod) => { owner: string; replicas: number } | 'unmanaged' | undefined;
 
 /** The status of a budget from the pods that it selects: what eviction counts down from. Pure. */
 export function budgetStatus(input: {
@@ -32,15 +33,25 @@ export function budgetStatus(input: {
   pods: readonly Pod[];
   scaleOf: ScaleOf;
   now: number;
-}): { status: PodDisruptionBudgetStatus; unmanaged: readonly Pod[]; again: number | undefined } {
+}): {
+  status: PodDisruptionBudgetStatus;
+  unmanaged: readonly Pod[];
+  /** Granted evictions whose pods are still there: they are not waited for any more. */
+  forgotten: readonly Pod[];
+  /** Why nothing can be said about the budget; nothing is allowed then. */
+  failure?: string;
+  again: number | undefined;
+} {
   const { budget, pods, now } = input;
   const { spec } = budget;
+  const relative = spec?.maxUnavailable !== undefined || typeof spec?.minAvailable === 'string';
   const scales = new Map<string, number>();
   const unmanaged: Pod[] = [];
   for (const pod of pods) {
     const scale = input.scaleOf(pod);
-    if (scale) scales.set(scale.owner, scale.replicas);
-    else unmanaged.push(pod);
+    if (scale === 'unmanaged') unmanaged.push(pod);
+    else if (scale) scales.set(scale.owner, scale.replicas);
+    else if (relative) return failSafe(budget, `found no controllers for pod "${pod.metadata.name}"`, now);
   }
   const scaled = [...scales.values()].reduce((sum, replicas) => sum + replicas, 0);
   let expected = pods.length;
@@ -57,11 +68,15 @@ export function budgetStatus(input: {
 
   let again: number | undefined;
   const disrupted: Record<string, string> = {};
+  const forgotten: Pod[] = [];
   for (const pod of pods) {
     const granted = budget.status?.disruptedPods?.[pod.metadata.name ?? ''];
     if (granted === undefined || pod.metadata.deletionTimestamp !== undefined) continue;
     const left = Date.parse(granted) + GRANT_LIFETIME_MS - now;
-    if (left <= 0) continue;
+    if (left <= 0) {
+      forgotten.push(pod);
+      continue;
+    }
     disrupted[pod.metadata.name ?? ''] = granted;
     again = Math.min(again ?? left, left);
   }
@@ -72,18 +87,11 @@ export function budgetStatus(input: {
       disrupted[pod.metadata.name ?? ''] === undefined,
   ).length;
   const allowed = expected > 0 ? Math.max(0, healthy - desired) : 0;
-  const conditions = withCondition(
-    budget.status?.conditions,
-    {
-      type: 'DisruptionAllowed',
-      status: allowed > 0 ? 'True' : 'False',
-      reason: allowed > 0 ? 'SufficientPods' : 'InsufficientPods',
-      message: '',
-      ...(budget.metadata.generation === undefined ? {} : { observedGeneration: budget.metadata.generation }),
-      lastTransitionTime: timestamp(now),
-    },
-    timestamp(now),
-  );
+  const conditions = allowance(budget, now, {
+    status: allowed > 0 ? 'True' : 'False',
+    reason: allowed > 0 ? 'SufficientPods' : 'InsufficientPods',
+    message: '',
+  });
   return {
     status: {
       currentHealthy: healthy,
@@ -94,9 +102,45 @@ export function budgetStatus(input: {
       ...(budget.metadata.generation === undefined ? {} : { observedGeneration: budget.metadata.generation }),
       conditions,
     },
-    unmanaged,
+    unmanaged: relative ? unmanaged : [],
+    forgotten,
     again,
   };
+}
+
+/** What cannot be counted allows nothing. */
+function failSafe(
+  budget: PodDisruptionBudget,
+  failure: string,
+  now: number,
+): ReturnType<typeof budgetStatus> {
+  const { generation } = budget.metadata;
+  const none = { currentHealthy: 0, desiredHealthy: 0, expectedPods: 0 };
+  const conditions = allowance(budget, now, { status: 'False', reason: 'SyncFailed', message: failure });
+  return {
+    status: {
+      ...none,
+      ...budget.status,
+      disruptionsAllowed: 0,
+      ...(generation === undefined ? {} : { observedGeneration: generation }),
+      conditions,
+    },
+    unmanaged: [],
+    forgotten: [],
+    failure,
+    again: undefined,
+  };
+}
+
+function allowance(
+  { metadata: { generation }, status }: PodDisruptionBudget,
+  now: number,
+  condition: { status: 'True' | 'False'; reason: string; message: string },
+): Condition[] {
+  const observed = generation === undefined ? {} : { observedGeneration: generation };
+  const lastTransitionTime = timestamp(now);
+  const next = { type: 'DisruptionAllowed', ...condition, ...observed, lastTransitionTime };
+  return withCondition(status?.conditions, next, lastTransitionTime);
 }
 
 /** Keeps the status of PodDisruptionBudgets; the eviction subresource takes from it. */
@@ -116,7 +160,7 @@ export function disruptionController(context: ControllerContext): Controller {
   const scaleOf: ScaleOf = (pod) => {
     const { namespace } = pod.metadata;
     const owner = controllerOf(pod);
-    if (!owner) return undefined;
+    if (!owner) return 'unmanaged';
     if (owner.kind === 'ReplicaSet') {
       const set = replicaSets.get(namespace, owner.name);
       if (set?.metadata.uid !== owner.uid) return undefined;
@@ -169,22 +213,27 @@ export function disruptionController(context: ControllerContext): Controller {
       const budget = budgets.get(namespace, name);
       if (!budget || budget.metadata.deletionTimestamp !== undefined) return undefined;
       const selected = pods.list(namespace ?? '').filter((pod) => matches(budget, pod));
-      const { status, unmanaged, again } = budgetStatus({
+      const { status, unmanaged, forgotten, failure, again } = budgetStatus({
         budget,
         pods: selected,
         scaleOf,
         now: clock.now(),
       });
-      if (
-        unmanaged.length > 0 &&
-        (budget.spec?.maxUnavailable !== undefined || typeof budget.spec?.minAvailable === 'string')
-      ) {
+      if (failure !== undefined) {
+        const message = `Failed to calculate the number of expected pods: ${failure}`;
+        recorder.record(budget, 'Warning', 'CalculateExpectedPodCountFailed', message);
+      }
+      for (const pod of forgotten) {
+        const message = `Pod was expected by PDB ${key} to be deleted but it wasn't`;
+        recorder.record(pod, 'Warning', 'NotDeleted', message);
+      }
+      if (unmanaged.length > 0) {
         const names = unmanaged.map(({ metadata }) => metadata.name).join(' ');
         recorder.record(
           budget,
           'Warning',
           'UnmanagedPods',
-          `Pods selected by this PodDisruptionBudget (selector: ${JSON.stringify(budget.spec.selector ?? {})}) were found to be unmanaged: [${names}]. As a result, the status of the PDB cannot be calculated correctly, which may result in undefined behavior.`,
+          `Pods selected by this PodDisruptionBudget (selector: ${JSON.stringify(budget.spec?.selector ?? {})}) were found to be unmanaged: [${names}]. As a result, the status of the PDB cannot be calculated correctly, which may result in undefined behavior.`,
         );
       }
       if (!sameJson(status, budget.status)) {

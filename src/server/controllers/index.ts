@@ -7,6 +7,7 @@ import { disruptionController } from './disruption.ts';
 import { endpointsController } from './endpoints/controller.ts';
 import { endpointSliceMirroringController } from './endpoints/mirroring.ts';
 import { GarbageCollector } from './garbage/collector.ts';
+import { ingressControllers } from './ingress/index.ts';
 import { ipAddressController } from './ip-addresses.ts';
 import { jobController } from './job/controller.ts';
 import { namespaceController } from './namespace.ts';
@@ -50,5 +51,5 @@ const CONTROLLERS: readonly ((context: ControllerContext) => Service)[] = [
 
 /** Their informers are those of `context.informers`, which has to be started before them. */
 export function createControllers(context: ControllerContext): Service[] {
-  return CONTROLLERS.map((create) => create(context));
+  return [...CONTROLLERS.map((create) => create(context)), ...ingressControllers(context)];
 }

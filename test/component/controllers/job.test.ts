@@ -174,6 +174,13 @@ describe.each(APIS)('on the %s API', (api) => {
       );
     });
 
+    it('is left alone when another manages it', async () => {
+      await create({ managedBy: 'example.com/queue' });
+      await plane.clock.advance(60_000);
+      expect(pods()).toEqual([]);
+      expect(job().status).toEqual(expect.not.objectContaining({ startTime: expect.anything() }));
+    });
+
     it('lets its pods go when it is deleted', async () => {
       await create();
       await plane.client.delete(JOBS, 'default', 'sum');

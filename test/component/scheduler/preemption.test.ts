@@ -97,6 +97,30 @@ describe.each(APIS)('preemption on the %s API', (api) => {
     expect(get('middle')?.spec?.nodeName).toBeUndefined();
   });
 
+  it('does not place a pod near one that was only promised a node', async () => {
+    await start();
+    await plane.node('a');
+    await pod('low', '4', 1);
+    await plane.settle();
+    plane.kubelet.reachable = () => false;
+    await pod('boss', '2', 100, { labels: { app: 'boss' } });
+    const near = {
+      podAffinity: {
+        requiredDuringSchedulingIgnoredDuringExecution: [
+          { labelSelector: { matchLabels: { app: 'boss' } }, topologyKey: 'kubernetes.io/hostname' },
+        ],
+      },
+    };
+    await pod('friend', '0', 50, { spec: { affinity: near } });
+    await plane.settle();
+    expect(get('boss')?.status?.nominatedNodeName).toBe('a');
+    expect(get('friend')?.spec?.nodeName).toBeUndefined();
+    plane.kubelet.reachable = () => true;
+    plane.kubelet.look();
+    await plane.clock.advance(30_000);
+    expect([get('boss')?.spec?.nodeName, get('friend')?.spec?.nodeName]).toEqual(['a', 'a']);
+  });
+
   it('does not evict again while its victims go', async () => {
     await start();
     await plane.node('a');
@@ -176,7 +200,7 @@ describe.each(APIS)('preemption on the %s API', (api) => {
     const from = plane.client
       .everything()
       .filter(({ kind }) => kind === 'Event')
-      .map((event) => (event as unknown as { source: { component: string } }).source.component);
+      .map((event) => (event as unknown as { reportingComponent: string }).reportingComponent);
     expect(new Set(from)).toEqual(new Set(['default-scheduler', 'mine']));
   });
 });

@@ -2,13 +2,16 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { conflict } from '../../../src/api/errors.ts';
 import { NODES, PODS, PRIORITY_CLASSES } from '../../../src/api/kinds.ts';
 import type { Pod } from '../../../src/api/types/core-v1.ts';
+import { metricText } from '../../../src/lib/metrics.ts';
 import { ImageArchitectures } from '../../../src/scheduler/image-hints.ts';
 import { Scheduler } from '../../../src/scheduler/scheduler.ts';
 import { APIS, ControlPlane } from '../../support/control-plane.ts';
+import { parsePrometheus } from '../../support/prometheus.ts';
 
 describe.each(APIS)('on the %s API', (api) => {
   let plane: ControlPlane;
   let attempts: string[];
+  let scheduler: Scheduler;
 
   beforeEach(async () => {
     plane = await ControlPlane.open(api);
@@ -17,10 +20,14 @@ describe.each(APIS)('on the %s API', (api) => {
     plane.client.intercept(({ subresource, name }) => {
       if (subresource === 'binding') attempts.push(name);
     });
-    await plane.start(
-      (context) =>
-        new Scheduler({ ...context, readings: { of: () => undefined }, images: new ImageArchitectures() }),
-    );
+    await plane.start((context) => {
+      scheduler = new Scheduler({
+        ...context,
+        readings: { of: () => undefined },
+        images: new ImageArchitectures(),
+      });
+      return scheduler;
+    });
   });
   afterEach(() => plane.stop());
 
@@ -49,13 +56,11 @@ describe.each(APIS)('on the %s API', (api) => {
   const get = (name: string) => plane.client.peek(PODS, 'default', name);
   const condition = (name: string) =>
     get(name)?.status?.conditions?.find(({ type }) => type === 'PodScheduled');
+  /** Attempts that found no node. */
   const failures = (): number =>
-    plane.client
-      .everything()
-      .filter(
-        (one) => one.kind === 'Event' && (one as unknown as { reason: string }).reason === 'FailedScheduling',
-      )
-      .reduce((sum, one) => sum + (one as unknown as { count: number }).count, 0);
+    parsePrometheus(metricText([scheduler]))
+      .get('scheduler_schedule_attempts_total')
+      ?.samples.get('{profile="default-scheduler",result="unschedulable"}') ?? 0;
 
   describe('the scheduler', () => {
     it('binds a pod and says so', async () => {
@@ -74,7 +79,7 @@ describe.each(APIS)('on the %s API', (api) => {
         status: 'False',
         reason: 'Unschedulable',
         message:
-          '0/1 nodes are available: 1 Insufficient cpu. preemption: 0/1 nodes are available: 1 Preemption is not helpful for scheduling.',
+          '0/1 nodes are available: 1 Insufficient cpu. no new claims to deallocate, preemption: 0/1 nodes are available: 1 Preemption is not helpful for scheduling.',
       });
       expect(failures()).toBe(1);
       await plane.clock.advance(3_600_000);

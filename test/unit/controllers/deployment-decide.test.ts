@@ -81,6 +81,43 @@ describe('one pass of a rolling update', () => {
   });
 });
 
+describe('another rollout in the middle of one', () => {
+  const surge = { maxSurge: 1, maxUnavailable: 0 };
+  it.each<[string, [number, number], [number, number], [number, number] | undefined, Record<string, number>]>(
+    [
+      [
+        'begins with an empty set when there is no room',
+        [3, 3],
+        [1, 0],
+        undefined,
+        { old1: 3, old2: 1, created: 0 },
+      ],
+      [
+        'gives up what the other brought and is not available',
+        [3, 3],
+        [1, 0],
+        [0, 0],
+        { old1: 3, old2: 0, new: 0 },
+      ],
+      ['takes that room', [3, 3], [0, 0], [0, 0], { old1: 3, old2: 0, new: 1 }],
+      [
+        'gives up the oldest first of what is available',
+        [2, 2],
+        [1, 1],
+        [1, 1],
+        { old1: 1, old2: 1, new: 1 },
+      ],
+    ],
+  )('%s', (_name, old1, old2, current, expected) => {
+    const sets = [
+      set('old1', old1, 3, 4),
+      set('old2', old2, 3, 4),
+      ...(current ? [set('new', current, 3, 4)] : []),
+    ];
+    expect(pass(deployment(3, surge), sets)).toEqual(expected);
+  });
+});
+
 describe('a changed size in the middle of a rollout', () => {
   it.each<[string, number, [number, number], [number, number], Record<string, number>]>([
     ['grows both in proportion', 20, [5, 5], [8, 8], { new: 9, old: 14 }],

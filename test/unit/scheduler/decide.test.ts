@@ -121,6 +121,35 @@ describe('what fits', () => {
     expect(requests).toMatchObject({ cpu: 1150, memory: 100 * 2 ** 20 });
   });
 
+  it('counts the most of what a pod wants, was given and runs with while it is resized', () => {
+    const resized = (wanted: string, given: string, runs: string, reason?: string) => {
+      const made = pod({ containers: [{ name: 'a', resources: { requests: { cpu: wanted } } }] });
+      return podInfo({
+        ...made,
+        status: {
+          containerStatuses: [
+            {
+              name: 'a',
+              image: '',
+              imageID: '',
+              ready: true,
+              restartCount: 0,
+              allocatedResources: { cpu: given },
+              resources: { requests: { cpu: runs } },
+            },
+          ],
+          ...(reason ? { conditions: [{ type: 'PodResizePending', status: 'True', reason }] } : {}),
+        },
+      }).requests.cpu;
+    };
+    expect(resized('3', '1', '1')).toBe(3000);
+    expect(resized('1', '3', '2')).toBe(3000);
+    expect(resized('1', '1', '3')).toBe(3000);
+    // What its node can never give it keeps no room.
+    expect(resized('9', '1', '1', 'Infeasible')).toBe(1000);
+    expect(resized('9', '1', '1', 'Deferred')).toBe(9000);
+  });
+
   it.each([
     ['In', ['x', 'y'], 'x', true],
     ['In', ['x'], undefined, false],
@@ -276,11 +305,11 @@ describe('preemption', () => {
   it('says why it does not help', () => {
     const snapshot = cluster([node('a'), node('b', { spec: { unschedulable: true } })], [low('a', 0, '2')]);
     expect(run(pod({ requests: { cpu: '1' } }), snapshot).message).toBe(
-      'preemption: 0/2 nodes are available: 1 No preemption victims found for incoming pod, 1 Preemption is not helpful for scheduling.',
+      'no new claims to deallocate, preemption: 0/2 nodes are available: 1 No preemption victims found for incoming pod, 1 Preemption is not helpful for scheduling.',
     );
     expect(
       run(pod({ priority: 9, preemptionPolicy: 'Never', requests: { cpu: '1' } }), snapshot).message,
-    ).toBe('preemption: not eligible due to preemptionPolicy=Never.');
+    ).toBe('no new claims to deallocate, preemption: not eligible due to preemptionPolicy=Never.');
   });
 });
 

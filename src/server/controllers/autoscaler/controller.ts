@@ -66,7 +66,8 @@ class Failure extends Error {
 }
 
 /** Scales targets by what their pods use, as their boards measure it. Looks every 15 s, at nothing between. */
-export function autoscalerController(context: ControllerContext & { usage: UsageSource }): Controller {
+/** Without `usage` the cluster has no metrics, and the autoscaler says so as Kubernetes' does without metrics-server. */
+export function autoscalerController(context: ControllerContext & { usage?: UsageSource }): Controller {
   const { client, clock, informers, catalogue } = context;
   const recorder = context.events.of(NAME);
   const autoscalers = informers.of(HORIZONTAL_POD_AUTOSCALERS);
@@ -130,6 +131,12 @@ export function autoscalerController(context: ControllerContext & { usage: Usage
     const failed =
       metric.type === 'Resource' ? 'FailedGetResourceMetric' : 'FailedGetContainerResourceMetric';
     try {
+      const { usage } = context;
+      if (!usage) {
+        throw new MetricProblem(
+          `unable to get metrics for resource ${source.name}: unable to fetch metrics from resource metrics API: the server could not find the requested resource (get pods.metrics.k8s.io)`,
+        );
+      }
       const wanted: ResourceMetric = {
         resource: source.name,
         container,
@@ -138,7 +145,7 @@ export function autoscalerController(context: ControllerContext & { usage: Usage
       const result = recommend({
         metric: wanted,
         pods: own,
-        usage: (pod) => context.usage.of(pod.spec?.nodeName ?? '', pod.metadata.uid ?? ''),
+        usage: (pod) => usage.of(pod.spec?.nodeName ?? '', pod.metadata.uid ?? ''),
         currentReplicas: current,
         tolerance: toleranceOf(hpa),
         now: clock.now(),

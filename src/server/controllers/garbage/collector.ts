@@ -6,6 +6,7 @@ import type { ObjectMeta, OwnerReference } from '../../../api/types/meta-v1.ts';
 import type { Follower } from '../../../client/port.ts';
 import { isNamespaceTerminating } from '../../../client/reconcile.ts';
 import type { Logger } from '../../../lib/logger.ts';
+import type { Metered, MetricFamily } from '../../../lib/metrics.ts';
 import type { Service } from '../../../lib/service.ts';
 import { WorkQueue } from '../../../lib/work-queue.ts';
 import type { ControllerContext } from '../context.ts';
@@ -24,7 +25,7 @@ import { type Item, OwnerGraph } from './graph.ts';
  * owner), foreground (the owner waits for dependents that block it) and orphan (dependents lose the reference).
  * It keeps no objects, only who owns what.
  */
-export class GarbageCollector implements Service {
+export class GarbageCollector implements Service, Metered {
   private readonly context: ControllerContext;
   private readonly logger: Logger;
   private readonly graph = new OwnerGraph();
@@ -40,6 +41,7 @@ export class GarbageCollector implements Service {
     this.context = context;
     this.logger = context.logger.child({ controller: 'garbage-collector' });
     this.queue = new WorkQueue({
+      name: 'garbage_collector',
       clock: context.clock,
       process: (key) => this.process(key),
       onError: (key, error, retryInMs) => {
@@ -48,6 +50,10 @@ export class GarbageCollector implements Service {
         log.call(this.logger, { key, err: error, retryInMs }, 'garbage collection of an object failed');
       },
     });
+  }
+
+  metrics(): Iterable<MetricFamily> {
+    return this.queue.meter?.metrics() ?? [];
   }
 
   async start(): Promise<void> {

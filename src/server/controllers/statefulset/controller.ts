@@ -19,6 +19,7 @@ import {
 } from '../shared/revisions.ts';
 import { decideStatefulSet, type StatefulPlan } from './decide.ts';
 import { claimName, claimsOf, identity, ordinalOf, POD_INDEX, POD_NAME, podName } from './identity.ts';
+import { claimOwners } from './retention.ts';
 
 const NAME = 'statefulset-controller';
 const HASH_LABEL = 'controller.kubernetes.io/hash';
@@ -57,18 +58,21 @@ export function statefulSetController(context: ControllerContext): Controller {
     }
   };
 
-  /** With whenScaled: Delete the claims of a pod that goes for good belong to it, and go with it. */
-  const handOverClaims = async (set: StatefulSet, pod: Pod): Promise<void> => {
-    if (set.spec?.persistentVolumeClaimRetentionPolicy?.whenScaled !== 'Delete') return;
-    const ordinal = ordinalOf(set, pod) ?? 0;
-    for (const template of set.spec.volumeClaimTemplates ?? []) {
-      const volume = claims.get(set.metadata.namespace, claimName(set, template, ordinal));
-      if (!volume || volume.metadata.ownerReferences?.some(({ uid }) => uid === pod.metadata.uid)) continue;
-      const others = (volume.metadata.ownerReferences ?? []).filter(({ uid }) => uid !== set.metadata.uid);
-      const { name = '', uid = '' } = pod.metadata;
-      await patchMetadata(client, PERSISTENT_VOLUME_CLAIMS, volume, {
-        ownerReferences: [...others, { apiVersion: 'v1', kind: 'Pod', name, uid }],
-      });
+  /** The claims of the set's pods go with whom the policy says, also when it was changed since they were made. */
+  const settleClaims = async (set: StatefulSet, all: readonly Pod[]): Promise<void> => {
+    const templates = set.spec?.volumeClaimTemplates ?? [];
+    const start = set.spec?.ordinals?.start ?? 0;
+    for (const pod of templates.length > 0 ? all : []) {
+      const ordinal = ordinalOf(set, pod) ?? 0;
+      const condemned = ordinal < start || ordinal >= start + (set.spec?.replicas ?? 1);
+      for (const template of templates) {
+        const volume = claims.get(set.metadata.namespace, claimName(set, template, ordinal));
+        const owners = volume && claimOwners({ set, claim: volume, pod, condemned });
+        if (!owners) continue;
+        await patchMetadata(client, PERSISTENT_VOLUME_CLAIMS, volume, {
+          ownerReferences: owners.length > 0 ? owners : null,
+        });
+      }
     }
   };
 
@@ -101,7 +105,6 @@ export function statefulSetController(context: ControllerContext): Controller {
         `StatefulSet ${namespace}/${set.metadata.name} is recreating failed Pod ${name}`,
       );
     }
-    for (const pod of plan.condemned) await handOverClaims(set, pod);
     for (const pod of plan.remove) await control.delete(set, pod);
     for (const { ordinal, revision } of plan.create) {
       const found = known.find((one) => nameOf(one) === revision);
@@ -155,7 +158,9 @@ export function statefulSetController(context: ControllerContext): Controller {
           collisionCount: set.status?.collisionCount,
           now: clock.now(),
         });
-      await execute(set, decide(await mine()), known);
+      const present = await mine();
+      await settleClaims(set, present);
+      await execute(set, decide(present), known);
 
       const all = await mine();
       const { status } = decide(all);

@@ -9,8 +9,6 @@ export interface StatefulPlan {
   /** Ordinals to fill, with the revision (name) that the pod is made from. */
   create: { ordinal: number; revision: string }[];
   remove: Pod[];
-  /** Removed for good because of a smaller size: their claims may go too. */
-  condemned: Pod[];
   /** Ended pods that are made anew. */
   recreated: Pod[];
   status: StatefulSetStatus;
@@ -50,7 +48,6 @@ class Pass {
   private readonly plan: Omit<StatefulPlan, 'status'> = {
     create: [],
     remove: [],
-    condemned: [],
     recreated: [],
   };
 
@@ -117,7 +114,6 @@ class Pass {
       }
       if (this.ordered && !isHealthy(pod) && pod !== firstUnhealthy) return false;
       this.plan.remove.push(pod);
-      this.plan.condemned.push(pod);
       if (this.ordered) return false;
     }
     return true;
@@ -126,7 +122,8 @@ class Pass {
   /** Replaces pods of older revisions, from the top down to the partition. */
   private roll(): void {
     const rolling = this.set.spec?.updateStrategy?.rollingUpdate;
-    const lowest = Math.max(0, (rolling?.partition ?? 0) - this.start);
+    // Counted from the first ordinal, as Kubernetes does.
+    const lowest = rolling?.partition ?? 0;
     const limit = Math.max(1, scaledValue(rolling?.maxUnavailable, this.size, 'down', 1));
     if (limit === 1) {
       for (let place = this.size - 1; place >= lowest; place -= 1) {
@@ -140,26 +137,28 @@ class Pass {
       }
       return;
     }
-    const missing = this.replicas
-      .slice(lowest)
-      .filter((pod) => !isHealthy(pod) || !this.available(pod)).length;
-    let left = limit - missing;
-    for (let place = this.size - 1; place >= lowest && left > 0; place -= 1) {
+    const serves = (pod: Pod | undefined): boolean => isHealthy(pod) && this.available(pod);
+    let left = limit - this.replicas.filter((pod) => !serves(pod)).length;
+    for (let place = this.size - 1; place >= lowest; place -= 1) {
       const pod = this.replicas[place];
       if (!pod || isTerminating(pod) || revisionOf(pod) === this.input.updateRevision) continue;
+      // One that does not serve anyway is replaced at once: else a broken revision could never be left (Kubernetes took
+      // its own maxUnavailable back for that, kubernetes/kubernetes#137409).
+      if (serves(pod)) {
+        if (left <= 0) continue;
+        left -= 1;
+      }
       this.plan.remove.push(pod);
-      left -= 1;
     }
   }
 
-  /** Pods below the partition, and those that a rolling update did not reach yet, come back as they were. */
+  /** Pods below the partition come back as they were; without one, those that the update did not reach yet. */
   private revisionFor(ordinal: number): string {
     const { currentRevision, updateRevision } = this.input;
-    if (currentRevision === updateRevision) return updateRevision;
-    if ((this.set.spec?.updateStrategy?.type ?? 'RollingUpdate') !== 'RollingUpdate') return updateRevision;
-    const partition = this.set.spec?.updateStrategy?.rollingUpdate?.partition ?? 0;
-    const boundary = partition > 0 ? partition : this.start + (this.set.status?.currentReplicas ?? 0);
-    return ordinal < boundary ? currentRevision : updateRevision;
+    const { type = 'RollingUpdate', rollingUpdate } = this.set.spec?.updateStrategy ?? {};
+    if (type !== 'RollingUpdate') return updateRevision;
+    const kept = rollingUpdate ? (rollingUpdate.partition ?? 0) : (this.set.status?.currentReplicas ?? 0);
+    return ordinal - this.start < kept ? currentRevision : updateRevision;
   }
 
   private available(pod: Pod): boolean {

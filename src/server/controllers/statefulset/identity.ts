@@ -1,6 +1,7 @@
 import type { StatefulSet } from '../../../api/types/apps-v1.ts';
 import type { PersistentVolumeClaim, Pod, PodSpec } from '../../../api/types/core-v1.ts';
 import type { NewObject } from '../../../client/port.ts';
+import { setReference } from './retention.ts';
 
 export const POD_NAME = 'statefulset.kubernetes.io/pod-name';
 export const POD_INDEX = 'apps.kubernetes.io/pod-index';
@@ -44,19 +45,7 @@ export function claimsOf(set: StatefulSet, ordinal: number): NewObject<Persisten
       namespace: set.metadata.namespace ?? '',
       labels: { ...template.metadata.labels, ...set.spec?.selector.matchLabels },
       ...(template.metadata.annotations ? { annotations: template.metadata.annotations } : {}),
-      ...(whenDeleted === 'Delete'
-        ? {
-            ownerReferences: [
-              {
-                apiVersion: set.apiVersion,
-                kind: set.kind,
-                name: set.metadata.name ?? '',
-                uid: set.metadata.uid ?? '',
-                controller: true,
-              },
-            ],
-          }
-        : {}),
+      ...(whenDeleted === 'Delete' ? { ownerReferences: [setReference(set)] } : {}),
     },
     ...(template.spec ? { spec: template.spec } : {}),
   }));
