@@ -75,3 +75,14 @@ export function processUsage(pid: number): { resident: number; cpuSeconds: numbe
   const io = readFileSync(`/proc/${pid}/io`, 'utf8');
   return { resident, cpuSeconds, written: Number(/^write_bytes: (\d+)/m.exec(io)?.[1] ?? 0) };
 }
+
+/** Forgets the peak of a process's resident memory, so that `peakMemory` tells of what comes now (proc(5), clear_refs). */
+export function resetPeak(pid: number): void {
+  writeFileSync(`/proc/${pid}/clear_refs`, '5');
+}
+
+/** The most resident bytes since the process began, or since `resetPeak`. */
+export function peakMemory(pid: number): number {
+  const status = readFileSync(`/proc/${pid}/status`, 'utf8');
+  return Number(/^VmHWM:\s+(\d+) kB/m.exec(status)?.[1] ?? 0) * 1024;
+}

@@ -30,6 +30,7 @@ export class Catalogue {
   private readonly byRef = new Map<string, ResourceInfo>();
   private readonly byKind = new Map<string, ResourceInfo>();
   private readonly listeners: (() => void)[] = [];
+  private readonly removals: ((info: ResourceInfo) => void)[] = [];
 
   constructor(resources: Iterable<ResourceInfo>) {
     for (const info of resources) this.index(info);
@@ -65,7 +66,13 @@ export class Catalogue {
     if (!info) return;
     this.byRef.delete(key);
     this.byKind.delete(`${info.group}/${info.version}/${info.kind}`);
+    for (const listener of this.removals) listener(info);
     for (const listener of this.listeners) listener();
+  }
+
+  /** A resource is served no more, or in another shape from now on: who follows it has to begin anew. */
+  onRemove(listener: (info: ResourceInfo) => void): void {
+    this.removals.push(listener);
   }
 
   /** Something was added or removed: discovery and OpenAPI answers made before are stale. */

@@ -6,7 +6,7 @@ import { listAt, objectAt } from './validation.ts';
 export type Amounts = Map<string, Quantity>;
 
 /** Only these may be given for the pod as a whole (spec.resources). */
-const POD_LEVEL = (name: string): boolean =>
+export const isPodLevelResource = (name: string): boolean =>
   name === 'cpu' || name === 'memory' || name.startsWith('hugepages-');
 
 export function amountsOf(list: JsonObject): Amounts {
@@ -29,11 +29,19 @@ export function podLimits(spec: JsonObject): Amounts {
   return limits;
 }
 
+/** What the containers need; what the pod names for itself stands above that. */
+function together(spec: JsonObject, field: 'requests' | 'limits'): Amounts {
+  const amounts = containersTogether(spec, field);
+  const own = objectAt(objectAt(spec, 'resources'), field);
+  for (const [name, quantity] of amountsOf(own)) if (isPodLevelResource(name)) amounts.set(name, quantity);
+  return amounts;
+}
+
 /**
  * The larger of what runs together (containers and sidecars) and of what runs alone before it (each init container
- * beside the sidecars that have started by then). What the pod names for itself stands above that.
+ * beside the sidecars that have started by then).
  */
-function together(spec: JsonObject, field: 'requests' | 'limits'): Amounts {
+export function containersTogether(spec: JsonObject, field: 'requests' | 'limits'): Amounts {
   const of = (container: JsonObject): Amounts => amountsOf(objectAt(objectAt(container, 'resources'), field));
   const running: Amounts = new Map();
   for (const container of listAt(spec, 'containers')) addTo(running, of(container));
@@ -52,8 +60,6 @@ function together(spec: JsonObject, field: 'requests' | 'limits'): Amounts {
     }
   }
   raiseTo(running, peak);
-  const own = objectAt(objectAt(spec, 'resources'), field);
-  for (const [name, quantity] of amountsOf(own)) if (POD_LEVEL(name)) running.set(name, quantity);
   return running;
 }
 

@@ -96,8 +96,9 @@ function validateOwners(owners: JsonObject[], field: string): FieldError[] {
   const errors: FieldError[] = [];
   let controller: JsonObject | undefined;
   for (const owner of owners) {
-    if (stringAt(owner, 'apiVersion') === '') {
-      errors.push(invalidValue(`${field}.apiVersion`, '', 'version must not be empty'));
+    const apiVersion = stringAt(owner, 'apiVersion');
+    if (!/^[^/]+(?:\/[^/]+)?$/.test(apiVersion)) {
+      errors.push(invalidValue(`${field}.apiVersion`, apiVersion, 'version must not be empty'));
     }
     for (const part of ['kind', 'name', 'uid']) {
       if (stringAt(owner, part) === '') {

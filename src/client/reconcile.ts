@@ -2,6 +2,7 @@ import { hasReason, isAlreadyExists, isConflict, isNotFound, type StatusError } 
 import { type KubeObject, keyOf } from '../api/object.ts';
 import type { Clock } from '../lib/clock.ts';
 import type { Logger } from '../lib/logger.ts';
+import type { Metered, MetricFamily } from '../lib/metrics.ts';
 import type { Service } from '../lib/service.ts';
 import { WorkQueue } from '../lib/work-queue.ts';
 import type { Informer } from './informer.ts';
@@ -60,7 +61,7 @@ export type Reconcile = (key: string) => Promise<number | undefined>;
  * Level-triggered: reconcile looks at the informers, never at the event. Lost races (Conflict, AlreadyExists, NotFound)
  * and namespaces that are going away are ordinary and logged at debug only.
  */
-export class Controller implements Service {
+export class Controller implements Service, Metered {
   readonly name: string;
   private readonly watches: readonly Watch[];
   private readonly queue: WorkQueue;
@@ -80,6 +81,7 @@ export class Controller implements Service {
     this.watches = options.watches;
     const logger = options.logger.child({ controller: options.name });
     const queue: WorkQueue = new WorkQueue({
+      name: options.name,
       clock: options.clock,
       ...(options.concurrency === undefined ? {} : { concurrency: options.concurrency }),
       ...(options.maxDelayMs === undefined ? {} : { maxDelayMs: options.maxDelayMs }),
@@ -93,6 +95,10 @@ export class Controller implements Service {
       },
     });
     this.queue = queue;
+  }
+
+  metrics(): Iterable<MetricFamily> {
+    return this.queue.meter?.metrics() ?? [];
   }
 
   /** Resolves when the informers are filled and the loop runs. */

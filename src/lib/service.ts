@@ -13,6 +13,14 @@ export class ServiceGroup implements Service {
     this.services = services;
   }
 
+  /** Everything in it, groups opened. */
+  *parts(): Iterable<Service> {
+    for (const service of this.services) {
+      if (service instanceof ServiceGroup) yield* service.parts();
+      else yield service;
+    }
+  }
+
   async start(): Promise<void> {
     for (const service of this.services) {
       try {

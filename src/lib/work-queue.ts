@@ -1,4 +1,5 @@
 import type { Clock, Timer } from './clock.ts';
+import { QueueMeter } from './queue-meter.ts';
 
 /**
  * A queue of keys in the manner of client-go's workqueue. Invariants:
@@ -15,13 +16,16 @@ export class WorkQueue<Key extends string = string> {
   private readonly baseDelayMs: number;
   private readonly maxDelayMs: number;
 
-  private readonly waiting = new Set<Key>();
+  /** With the time since when, in monotonic ms. */
+  private readonly waiting = new Map<Key, number>();
   private readonly working = new Set<Key>();
   private readonly dirty = new Set<Key>();
   private readonly delayed = new Map<Key, { due: number; timer: Timer }>();
   private readonly failures = new Map<Key, number>();
   private running = false;
   private idleWaiters: (() => void)[] = [];
+  /** Present when the queue has a name. */
+  readonly meter: QueueMeter | undefined;
 
   constructor(options: {
     clock: Clock;
@@ -31,6 +35,8 @@ export class WorkQueue<Key extends string = string> {
     concurrency?: number;
     baseDelayMs?: number;
     maxDelayMs?: number;
+    /** For metrics. */
+    name?: string;
   }) {
     this.clock = options.clock;
     this.process = options.process;
@@ -38,6 +44,7 @@ export class WorkQueue<Key extends string = string> {
     this.concurrency = options.concurrency ?? 4;
     this.baseDelayMs = options.baseDelayMs ?? 5;
     this.maxDelayMs = options.maxDelayMs ?? 60_000;
+    if (options.name !== undefined) this.meter = new QueueMeter(options.name, () => this.waiting.size);
   }
 
   start(): void {
@@ -65,7 +72,10 @@ export class WorkQueue<Key extends string = string> {
       this.dirty.add(key);
       return;
     }
-    this.waiting.add(key);
+    if (!this.waiting.has(key)) {
+      this.waiting.set(key, this.clock.monotonic());
+      this.meter?.added();
+    }
     this.pump();
   }
 
@@ -93,15 +103,18 @@ export class WorkQueue<Key extends string = string> {
 
   private pump(): void {
     while (this.running && this.working.size < this.concurrency) {
-      const next = this.waiting.values().next();
+      const next = this.waiting.entries().next();
       if (next.done) return;
-      this.waiting.delete(next.value);
-      this.working.add(next.value);
-      void this.run(next.value);
+      const [key, since] = next.value;
+      this.meter?.waited(this.clock.monotonic() - since);
+      this.waiting.delete(key);
+      this.working.add(key);
+      void this.run(key);
     }
   }
 
   private async run(key: Key): Promise<void> {
+    const begun = this.clock.monotonic();
     try {
       await this.process(key);
       this.failures.delete(key);
@@ -110,8 +123,10 @@ export class WorkQueue<Key extends string = string> {
       this.failures.set(key, failures + 1);
       const delay = Math.min(this.baseDelayMs * 2 ** Math.min(failures, 30), this.maxDelayMs);
       this.onError(key, error, delay);
+      this.meter?.retried();
       if (this.running && !this.dirty.has(key)) this.addAfter(key, delay);
     } finally {
+      this.meter?.worked(this.clock.monotonic() - begun);
       this.working.delete(key);
       if (this.dirty.delete(key)) this.add(key);
       this.pump();

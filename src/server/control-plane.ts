@@ -1,6 +1,7 @@
 // Everything of the server below HTTP, put together once: store -> registry -> client -> controllers, scheduler, node
 // monitor, bus. server.ts adds HTTP, identity and streams; the simulation runs it as it is.
 import type { Catalogue } from '../api/catalogue.ts';
+import type { Component } from '../api/components.ts';
 import { FieldsTable } from '../api/managed-fields/fields-table.ts';
 import type { JsonObject } from '../api/object.ts';
 import type { Schemas } from '../api/schema.ts';
@@ -8,9 +9,11 @@ import { EventWriter } from '../client/events.ts';
 import { InformerSet } from '../client/informer.ts';
 import type { Client } from '../client/port.ts';
 import { BoardConditions } from '../health/board-conditions.ts';
+import type { EvictionRates } from '../health/eviction-pace.ts';
 import { NodeMonitor } from '../health/node-monitor.ts';
 import type { Clock } from '../lib/clock.ts';
 import type { Logger } from '../lib/logger.ts';
+import { isMetered, type Metered } from '../lib/metrics.ts';
 import type { Random } from '../lib/random.ts';
 import { type Service, ServiceGroup } from '../lib/service.ts';
 import { ImageArchitectures } from '../scheduler/image-hints.ts';
@@ -22,10 +25,14 @@ import type { Ask } from './admission/policies/compiled.ts';
 import type { AdmissionPlugin } from './admission/port.ts';
 import { BoardState } from './bus/board-state.ts';
 import { DesiredPublisher } from './bus/desired-publisher.ts';
+import { ImageKnowledge } from './bus/image-knowledge.ts';
 import { Ingest } from './bus/ingest.ts';
+import { IngressPublisher } from './bus/ingress-publisher.ts';
+import { IngressScope } from './bus/ingress-scope.ts';
 import { ServicesPublisher } from './bus/services-publisher.ts';
 import { UsageReadings } from './bus/usage-readings.ts';
 import { VolumeReports } from './bus/volume-reports.ts';
+import { ApiEndpoint } from './controllers/api-endpoint.ts';
 import { autoscalerController } from './controllers/autoscaler/controller.ts';
 import { createControllers } from './controllers/index.ts';
 import { computedMetrics, serveMetrics } from './metrics.ts';
@@ -77,14 +84,18 @@ export interface ControlPlaneOptions {
   clusterDomain: string;
   /** The cluster's CA, PEM. */
   ca: string;
-  /** Where the API is reached from pods. */
-  advertise: { address: string; port: number };
+  /** Where the API is reached from pods: the address may come later and change; undefined while there is none. */
+  advertise: { address: string | (() => Promise<string | undefined>); port: number };
   extend?: (store: Store) => RegistryExtensions;
   storeLimits?: Partial<StoreLimits>;
   /** `--enable-admission-plugins`. */
   admissionPlugins?: readonly OptionalPlugin[];
   /** `--scheduler-measured`; full unless said. */
   schedulerMeasured?: Measured;
+  /** How fast lost nodes lose their pods. Default: Kubernetes' own. */
+  evictionRates?: Partial<EvictionRates>;
+  /** `--disable`; nothing unless said. Of the dashboard HTTP knows. */
+  disabled?: ReadonlySet<Component>;
   /** `--mqtt-url`: the broker outlives this process. */
   externalBroker?: boolean;
   /** Tests: who changes a stored object gets a TypeError. */
@@ -120,6 +131,7 @@ export class ControlPlane implements Service {
 
   constructor(options: ControlPlaneOptions) {
     this.options = options;
+    const disabled = options.disabled ?? new Set();
     const { engine, bus, clock, random, logger, catalogue, schemas, clusterCidr, serviceCidr } = options;
     const fields = new FieldsTable();
     const store = new ObjectStore({
@@ -181,6 +193,14 @@ export class ControlPlane implements Service {
       ...(options.schedulerMeasured === undefined ? {} : { measured: options.schedulerMeasured }),
     });
     const external = options.externalBroker ?? false;
+    const ingress = new IngressScope({ informers, enabled: !disabled.has('ingress') });
+    const ingressPublisher = new IngressPublisher({
+      bus,
+      scope: ingress,
+      clock,
+      logger,
+      externalBroker: external,
+    });
     this.desiredPublisher = new DesiredPublisher({
       bus,
       informers,
@@ -188,6 +208,7 @@ export class ControlPlane implements Service {
       logger,
       externalBroker: external,
       boot: random.uuid(),
+      ingress,
     });
     this.servicesPublisher = new ServicesPublisher({
       bus,
@@ -199,6 +220,7 @@ export class ControlPlane implements Service {
         serviceCidr,
         clusterDns: options.clusterDns,
         clusterDomain: options.clusterDomain,
+        ...(disabled.size === 0 ? {} : { disabled: [...disabled].sort() }),
       },
       externalBroker: external,
     });
@@ -209,6 +231,7 @@ export class ControlPlane implements Service {
       bus,
       boards: this.boards,
       volumes: new VolumeReports(shared),
+      images: new ImageKnowledge(this.imageArchitectures),
       usage: this.usage,
     });
     this.foundation = new ServiceGroup([store, registry]);
@@ -220,27 +243,46 @@ export class ControlPlane implements Service {
         catalogue,
         clusterCidr,
         ca: options.ca,
+        disabled,
         ...(options.storageDirectory === undefined ? {} : { storageDirectory: options.storageDirectory }),
       }),
       ...(extensions.services?.(shared) ?? []),
-      autoscalerController({ ...shared, catalogue, clusterCidr, ca: options.ca, usage: this.usage }),
+      autoscalerController({
+        ...shared,
+        catalogue,
+        clusterCidr,
+        ca: options.ca,
+        ...(disabled.has('metrics') ? {} : { usage: this.usage }),
+      }),
       this.scheduler,
-      new NodeMonitor({ ...shared, liveness: this.boards.liveness }),
+      new NodeMonitor({
+        ...shared,
+        liveness: this.boards.liveness,
+        ...(options.evictionRates === undefined ? {} : { rates: options.evictionRates }),
+      }),
       new BoardConditions({ ...shared, readings: this.boards.readings }),
+      new ApiEndpoint({ ...shared, client: clientOf('system:apiserver'), ...options.advertise }),
       this.desiredPublisher,
       this.servicesPublisher,
+      ingressPublisher,
       this.ingest,
       bus,
     ]);
   }
 
+  /** What controllers, scheduler and bus have to tell to Prometheus. */
+  *metered(): Iterable<Metered> {
+    for (const part of this.deciders.parts()) if (isMetered(part)) yield part;
+  }
+
   async start(): Promise<void> {
-    const { bootstrapObjects: objects, serviceCidr, clusterDns, advertise, logger } = this.options;
+    const { bootstrapObjects: objects, serviceCidr, clusterDns, logger } = this.options;
     await this.foundation.start();
     try {
       const { registry, store } = this;
-      await bootstrap({ registry, store, logger, objects, serviceCidr, clusterDns, advertise });
-      this.unserveMetrics = serveMetrics(this.options.catalogue, this.boards.readings);
+      await bootstrap({ registry, store, logger, objects, serviceCidr, clusterDns });
+      if (!this.options.disabled?.has('metrics'))
+        this.unserveMetrics = serveMetrics(this.options.catalogue, this.boards.readings);
       await this.deciders.start();
     } catch (error) {
       await this.foundation.stop();

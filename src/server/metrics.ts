@@ -2,7 +2,7 @@
 // tell it.
 import type { Catalogue, ResourceInfo } from '../api/catalogue.ts';
 import { NODES, PODS } from '../api/kinds.ts';
-import type { KubeObject } from '../api/object.ts';
+import type { JsonObject, KubeObject } from '../api/object.ts';
 import type { Node, Pod } from '../api/types/core-v1.ts';
 import type { ObjectMeta } from '../api/types/meta-v1.ts';
 import type { BoardReadings } from '../client/boards.ts';
@@ -121,3 +121,19 @@ function metadataOf({ metadata }: KubeObject, clock: Clock): ObjectMeta {
 function quantities(cores: number, bytes: number): Record<string, string> {
   return { cpu: `${Math.round(cores * 1e9)}n`, memory: `${Math.round(Math.max(0, bytes) / 1024)}Ki` };
 }
+
+/** Who may view, edit or administrate a namespace may read what is used in it: the role that metrics-server installs. */
+export const METRICS_READER_ROLE: JsonObject = {
+  apiVersion: 'rbac.authorization.k8s.io/v1',
+  kind: 'ClusterRole',
+  metadata: {
+    name: 'system:aggregated-metrics-reader',
+    labels: {
+      'k8s-app': 'metrics-server',
+      'rbac.authorization.k8s.io/aggregate-to-admin': 'true',
+      'rbac.authorization.k8s.io/aggregate-to-edit': 'true',
+      'rbac.authorization.k8s.io/aggregate-to-view': 'true',
+    },
+  },
+  rules: [{ apiGroups: [GROUP], resources: ['pods', 'nodes'], verbs: ['get', 'list', 'watch'] }],
+};

@@ -1,14 +1,17 @@
 // The composition root of the server, in the order in which things depend on each other. docs/flow.md follows a pod
 // through what is put together here.
 import { mkdir } from 'node:fs/promises';
+import { isIPv4 } from 'node:net';
 import { join, resolve } from 'node:path';
 import { builtInResources, Catalogue } from '../api/catalogue.ts';
+import type { Component } from '../api/components.ts';
 import { loadBootstrapObjects, loadResourceFacts, loadSchemaFacts, loadTableColumns } from '../api/facts.ts';
 import { groupResource } from '../api/resource.ts';
 import { Schemas } from '../api/schema.ts';
 import { nodeAddress, ownAddresses } from '../health/node-address.ts';
 import type { Clock } from '../lib/clock.ts';
 import type { Logger } from '../lib/logger.ts';
+import { metricText } from '../lib/metrics.ts';
 import type { Random } from '../lib/random.ts';
 import type { Service } from '../lib/service.ts';
 import { dialer } from '../wire/dial.ts';
@@ -20,6 +23,7 @@ import type { OptionalPlugin } from './admission/index.ts';
 import { MqttUpgrade } from './bus/mqtt-upgrade.ts';
 import { MqttsListener } from './bus/mqtts-listener.ts';
 import { ControlPlane, type RegistryExtensions } from './control-plane.ts';
+import { DEFAULT_INGRESS_CLASS } from './controllers/ingress/default-class.ts';
 import { LOCAL_PATH_STORAGE_CLASS } from './controllers/storage/default-class.ts';
 import { ApiServer } from './http/api-server.ts';
 import { boardsOf } from './http/boards.ts';
@@ -44,6 +48,8 @@ import { RbacAuthorizer } from './identity/rbac.ts';
 import { IdentityReviews } from './identity/reviews.ts';
 import { RoleAggregation } from './identity/role-aggregation.ts';
 import { RoleGuard } from './identity/role-guard.ts';
+import { ServingCertificate } from './identity/serving-certificate.ts';
+import { METRICS_READER_ROLE } from './metrics.ts';
 import { firstServiceAddress } from './registry/allocation.ts';
 import { tableCells } from './registry/table-cells.ts';
 import { lockDirectory } from './store/directory-lock.ts';
@@ -80,7 +86,12 @@ export interface ServerOptions {
   /** 0: no limit. */
   auditLogMaxBackup: number;
   schedulerMeasured?: 'off' | 'scores' | 'full' | undefined;
+  /** Lost nodes a second whose pods are evicted. Default: 0.1. */
+  nodeEvictionRate?: number | undefined;
+  /** Default: 0.01. */
+  secondaryNodeEvictionRate?: number | undefined;
   enableAdmissionPlugins?: readonly OptionalPlugin[];
+  disable?: readonly Component[];
 }
 
 export interface ServerDependencies {
@@ -124,6 +135,7 @@ async function compose(
   lock: { release(): void },
 ): Promise<Server> {
   const { clock, random, logger } = deps;
+  const disabled: ReadonlySet<Component> = new Set(options.disable);
   const address = options.nodeIp ?? (await nodeAddress()) ?? '127.0.0.1';
   const identity = new Identity({
     dataDir: directory,
@@ -182,19 +194,31 @@ async function compose(
     logger,
     catalogue,
     schemas: new Schemas(schemas),
-    bootstrapObjects: [...bootstrapObjects, LOCAL_PATH_STORAGE_CLASS],
+    bootstrapObjects: [
+      ...bootstrapObjects,
+      METRICS_READER_ROLE,
+      ...(disabled.has('local-storage') ? [] : [LOCAL_PATH_STORAGE_CLASS]),
+      ...(disabled.has('ingress') ? [] : [DEFAULT_INGRESS_CLASS]),
+    ],
+    disabled,
     storageDirectory: join(resolve(options.dataDir), 'storage'),
     clusterCidr: options.clusterCidr,
     serviceCidr: options.serviceCidr,
     clusterDns: options.clusterDns,
     clusterDomain: options.clusterDomain,
     ca: identity.caPem,
-    advertise: { address, port: options.httpsListenPort },
+    advertise: { address: advertisedAddress(options), port: options.httpsListenPort },
     externalBroker: broker === undefined,
     ...(options.enableAdmissionPlugins === undefined
       ? {}
       : { admissionPlugins: options.enableAdmissionPlugins }),
     ...(options.schedulerMeasured === undefined ? {} : { schedulerMeasured: options.schedulerMeasured }),
+    evictionRates: {
+      ...(options.nodeEvictionRate === undefined ? {} : { normal: options.nodeEvictionRate }),
+      ...(options.secondaryNodeEvictionRate === undefined
+        ? {}
+        : { secondary: options.secondaryNodeEvictionRate }),
+    },
     extend: (store): RegistryExtensions => {
       const tokens = new AccountTokens({ store, clock, random, key: identity.serviceAccountKey, issuer });
       const bootstrapTokens = new BootstrapTokens({ store, clock });
@@ -259,8 +283,9 @@ async function compose(
   const audit = await auditLog(options, deps);
   const api = new ApiServer({
     audit,
+    // A resource of two versions (autoscaling) is one.
     objectCounts: () =>
-      catalogue.all().map((info) => [groupResource(info), store.count(groupResource(info))] as const),
+      new Map(catalogue.all().map((info) => [groupResource(info), store.count(groupResource(info))])),
     listen: { address: options.bindAddress, port: options.httpsListenPort },
     registry,
     catalogue,
@@ -277,7 +302,8 @@ async function compose(
       loadSchemas: async () => (await loadSchemaFacts()).schemas as never,
       custom: { schema: (info) => registry.customs.of(info)?.openApi() },
     },
-    files: new DirectoryFiles(DASHBOARD),
+    files: disabled.has('dashboard') ? undefined : new DirectoryFiles(DASHBOARD),
+    metrics: () => metricText(plane.metered()),
     boards: () => boardsOf(plane.informers, plane.boards, clock),
     revision: () => store.revision,
     serialise: (object) => store.json(object as never),
@@ -297,6 +323,16 @@ async function compose(
           logger,
         })
       : undefined;
+  const servingCertificate = new ServingCertificate({
+    identity,
+    addresses: async () => [(await nodeAddress()) ?? [], ownAddresses()].flat(),
+    onChange: () => {
+      api.certificateChanged();
+      mqtts?.useCertificate({ ca: identity.caPem, ...identity.serving });
+    },
+    clock,
+    logger,
+  });
   nodeCertificates.onChange((node) => {
     api.recheckNode(node);
     mqtts?.recheckNode(node);
@@ -315,6 +351,7 @@ async function compose(
       await audit?.start();
       await api.start();
       await mqtts?.start();
+      servingCertificate.start();
       identity.writeKubeconfig(url, options.writeKubeconfig, options.writeKubeconfigMode);
       ready = true;
       logger.info(
@@ -325,6 +362,7 @@ async function compose(
     // Clients first, then what they changed, then the disk.
     stop: async () => {
       ready = false;
+      servingCertificate.stop();
       await mqtts?.stop();
       agents.stop();
       await api.stop();
@@ -398,4 +436,14 @@ function localAddress(bindAddress: string): string {
   if (bindAddress === '0.0.0.0') return '127.0.0.1';
   if (bindAddress === '::') return '[::1]';
   return bindAddress.includes(':') ? `[${bindAddress}]` : bindAddress;
+}
+
+/** Where pods reach the API: nowhere, when it listens at the loopback. The machine's own address may come and change. */
+function advertisedAddress({
+  bindAddress,
+  nodeIp,
+}: ServerOptions): string | (() => Promise<string | undefined>) {
+  if (bindAddress.startsWith('127.') || bindAddress === '::1') return '';
+  if (isIPv4(bindAddress) && bindAddress !== '0.0.0.0') return bindAddress;
+  return nodeIp ?? (() => nodeAddress());
 }

@@ -205,6 +205,47 @@ describe.each(APIS)('on the %s API', (api) => {
       expect(isGone('web')).toBe(true);
     });
 
+    it('waits its turn: one of a zone every ten seconds loses its pods', async () => {
+      for (const name of ['d', 'e', 'f']) {
+        await plane.node(name);
+        await boards.connect(name);
+      }
+      await pod('on-a', 'a');
+      const evicting = (name: string): boolean => taints(name).includes(`${UNREACHABLE}:NoExecute`);
+      await boards.die('a');
+      await boards.die('b');
+      await seconds(6);
+      expect([evicting('a'), evicting('b')].filter(Boolean)).toHaveLength(1);
+      expect(taints('a')).toContain(`${UNREACHABLE}:NoSchedule`);
+      expect(taints('b')).toContain(`${UNREACHABLE}:NoSchedule`);
+      await seconds(10);
+      expect([evicting('a'), evicting('b')]).toEqual([true, true]);
+    });
+
+    it('keeps its pods while most of its zone is down; those of a zone that is down as a whole go', async () => {
+      for (const name of ['d', 'e', 'f', 'g']) {
+        await plane.node(name);
+        await boards.connect(name);
+      }
+      for (const name of ['f', 'g']) {
+        const node = plane.client.peek(NODES, undefined, name);
+        if (!node) throw new Error(name);
+        const labels = { ...node.metadata.labels, 'topology.kubernetes.io/zone': 'attic' };
+        await plane.client.update(NODES, { ...node, metadata: { ...node.metadata, labels } });
+      }
+      const evicting = () =>
+        ['a', 'b', 'c', 'd', 'e', 'f', 'g'].filter((name) =>
+          taints(name).includes(`${UNREACHABLE}:NoExecute`),
+        );
+      for (const name of ['a', 'b', 'c', 'f', 'g']) boards.silence(name);
+      await seconds(120);
+      expect(evicting()).toEqual(['f', 'g']);
+      await boards.connect('a');
+      await seconds(120);
+      // Two of five: no disruption any more.
+      expect(evicting()).toEqual(['b', 'c', 'f', 'g']);
+    });
+
     it('gets its time again when the server was away itself', async () => {
       await pod('web', 'a');
       await boards.die('a');

@@ -2,7 +2,8 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { groupFiles, PodMeter } from '../../src/health/pod-usage.ts';
+import { groupFiles } from '../../src/health/control-groups.ts';
+import { PodMeter } from '../../src/health/pod-usage.ts';
 import { VirtualClock } from '../support/virtual-clock.ts';
 
 describe('where the control groups of a process are', () => {
@@ -12,6 +13,7 @@ describe('where the control groups of a process are', () => {
       {
         cpu: '/sys/fs/cgroup/system.slice/docker-abc.scope',
         memory: '/sys/fs/cgroup/system.slice/docker-abc.scope',
+        pids: '/sys/fs/cgroup/system.slice/docker-abc.scope',
         version: 2,
       },
     ],

@@ -1,4 +1,4 @@
-import type { Pod } from '../../api/types/core-v1.ts';
+import type { Pod, PodCondition } from '../../api/types/core-v1.ts';
 import { sameJson } from '../../lib/equal.ts';
 import type { DesiredObject } from '../../wire/messages.ts';
 
@@ -7,11 +7,12 @@ const TERMINAL = new Set(['Succeeded', 'Failed']);
 /**
  * What of a bound pod its agent needs: identity, the whole spec, labels and annotations (the downward API shows them),
  * the request to terminate. Of the status only what the agent cannot know by itself: that the pod has ended (its
- * containers may be long gone), and since when it counts as started.
+ * containers may be long gone), since when it counts as started, and what others say at its readiness gates.
  */
 export function desiredPod(pod: Pod): Pod {
   const { managedFields: _managedFields, ...metadata } = pod.metadata;
   const { status } = pod;
+  const gates = gateConditions(pod);
   return {
     apiVersion: pod.apiVersion,
     kind: pod.kind,
@@ -24,6 +25,7 @@ export function desiredPod(pod: Pod): Pod {
             ...(status.phase === undefined ? {} : { phase: status.phase }),
             ...(status.startTime === undefined ? {} : { startTime: status.startTime }),
             ...(status.qosClass === undefined ? {} : { qosClass: status.qosClass }),
+            ...(gates.length === 0 ? {} : { conditions: gates }),
             ...(ended(pod) && status.reason !== undefined ? { reason: status.reason } : {}),
             ...(ended(pod) && status.message !== undefined ? { message: status.message } : {}),
           },
@@ -35,7 +37,18 @@ export function desiredPod(pod: Pod): Pod {
 export function sameForAgent(published: Pod, next: Pod): boolean {
   const { resourceVersion: _a, managedFields: _b, ...before } = published.metadata;
   const { resourceVersion: _c, managedFields: _d, ...after } = next.metadata;
-  return ended(published) === ended(next) && sameJson(before, after) && sameJson(published.spec, next.spec);
+  return (
+    ended(published) === ended(next) &&
+    sameJson(before, after) &&
+    sameJson(published.spec, next.spec) &&
+    sameJson(gateConditions(published), gateConditions(next))
+  );
+}
+
+/** What stands at the pod's readiness gates. */
+function gateConditions({ spec, status }: Pod): PodCondition[] {
+  const gates = new Set(spec?.readinessGates?.map(({ conditionType }) => conditionType));
+  return gates.size === 0 ? [] : (status?.conditions ?? []).filter(({ type }) => gates.has(type));
 }
 
 function ended(pod: Pod): boolean {

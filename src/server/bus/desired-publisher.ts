@@ -10,6 +10,8 @@ import type { DesiredObject } from '../../wire/messages.ts';
 import { filters, parseTopic, topics } from '../../wire/topics.ts';
 import { encodeMessage } from '../../wire/validate.ts';
 import { desiredConfig, desiredPod, sameForAgent } from './desired-objects.ts';
+import type { IngressScope } from './ingress-scope.ts';
+import { nodeObjection } from './node-objection.ts';
 import { NodeVolumeObjects } from './node-volume-objects.ts';
 import { type ConfigKey, configKey, referencedConfigs, splitConfigKey } from './referenced-configs.ts';
 
@@ -63,6 +65,7 @@ export class DesiredPublisher implements Service {
   private readonly configMaps: Informer<ConfigMap>;
   private readonly secrets: Informer<Secret>;
   private readonly volumes: NodeVolumeObjects;
+  private readonly ingress: IngressScope | undefined;
   private readonly informers: InformerSet;
   private readonly externalBroker: boolean;
   private readonly boot: string | undefined;
@@ -81,6 +84,8 @@ export class DesiredPublisher implements Service {
     externalBroker?: boolean;
     /** Random id of this server process, which agents are told in the digest. */
     boot?: string;
+    /** Whose certificates go to the nodes that serve them. */
+    ingress?: IngressScope;
   }) {
     this.bus = options.bus;
     this.clock = options.clock;
@@ -88,6 +93,7 @@ export class DesiredPublisher implements Service {
     this.informers = options.informers;
     this.externalBroker = options.externalBroker ?? false;
     this.boot = options.boot;
+    this.ingress = options.ingress;
     this.pods = options.informers.of(PODS);
     this.configMaps = options.informers.of(CONFIG_MAPS);
     this.secrets = options.informers.of(SECRETS);
@@ -108,16 +114,24 @@ export class DesiredPublisher implements Service {
 
   async start(): Promise<void> {
     const nodes = this.informers.of(NODES);
-    const { pods, configMaps, secrets, volumes } = this;
-    await Promise.all([pods.synced, configMaps.synced, secrets.synced, volumes.synced, nodes.synced]);
+    const { pods, configMaps, secrets, volumes, ingress } = this;
+    const synced = [pods, configMaps, secrets, volumes, nodes].map((source) => source.synced);
+    await Promise.all([...synced, ingress?.synced]);
     this.pods.addIndex(BY_NODE, (pod) => pod.spec?.nodeName);
     this.pods.addIndex(BY_CONFIG, (pod) => (pod.spec?.nodeName ? referencedConfigs(pod) : undefined));
+    const touchServing = (): void => {
+      for (const node of ingress?.servingNodes() ?? []) this.touch(node);
+    };
+    const touchAll = (): void => {
+      for (const { metadata } of nodes.list()) this.touch(metadata.name);
+    };
     const ofPod = (pod: Pod): void => this.touch(pod.spec?.nodeName);
     const ofConfig =
       (kind: 'configmaps' | 'secrets') =>
       (config: ConfigMap | Secret): void => {
         const key = configKey(kind, config.metadata.namespace ?? '', config.metadata.name ?? '');
         for (const pod of this.pods.byIndex(BY_CONFIG, key)) this.touch(pod.spec?.nodeName);
+        if (kind === 'secrets' && ingress?.needs(key)) touchServing();
       };
     const handlers = <T>(action: (object: T) => void) => ({
       onAdd: action,
@@ -136,6 +150,7 @@ export class DesiredPublisher implements Service {
       this.configMaps.handle(handlers(ofConfig('configmaps'))),
       this.secrets.handle(handlers(ofConfig('secrets'))),
       ...this.volumes.start((node) => this.touch(node)),
+      ...(ingress?.watch(touchServing, touchAll) ?? []),
     ];
   }
 
@@ -231,12 +246,22 @@ export class DesiredPublisher implements Service {
         if (object) configs.set(key, object);
       }
     }
+    for (const key of this.ingress?.secretsOf(node) ?? []) {
+      const { namespace, name } = splitConfigKey(key);
+      const secret = this.secrets.get(namespace, name);
+      if (secret) configs.set(key, secret);
+    }
     return configs;
   }
 
   private async sayPod(node: string, told: Told, pod: Pod): Promise<void> {
     const uid = pod.metadata.uid ?? '';
-    const payload = encodeMessage('DesiredPod', { v: 1, pod: desiredPod(pod) });
+    const objection = nodeObjection(pod, this.informers.of(NODES).get(undefined, node));
+    const payload = encodeMessage('DesiredPod', {
+      v: 1,
+      pod: desiredPod(pod),
+      ...(objection ? { objection } : {}),
+    });
     if (payload === undefined) {
       this.logger.error({ node, pod: pod.metadata.name }, 'pod is too large to be sent to its node');
       return;

@@ -12,6 +12,7 @@ import type { MessageBus } from '../../wire/message-bus.ts';
 import type {
   EventReport,
   Heartbeat,
+  ImageReport,
   NodeRegistration,
   PodStatusReport,
   PodUsageReport,
@@ -20,6 +21,7 @@ import type {
 import { filters, parseUpward, topics } from '../../wire/topics.ts';
 import { encodeMessage, type MessageKind, type Messages, parseMessage } from '../../wire/validate.ts';
 import type { BoardState } from './board-state.ts';
+import { type ImageKnowledge, statusAfterImages } from './image-knowledge.ts';
 import { NodeLeases } from './node-leases.ts';
 import {
   conditionsAfterHeartbeat,
@@ -54,6 +56,7 @@ const KIND_OF = {
   events: 'EventReport',
   usage: 'PodUsageReport',
   volumes: 'VolumeReport',
+  images: 'ImageReport',
   status: 'PodStatusReport',
 } as const satisfies Record<string, MessageKind>;
 
@@ -61,6 +64,7 @@ const KIND_OF = {
 interface NodeWork {
   registration?: NodeRegistration;
   heartbeat?: Heartbeat;
+  images?: ImageReport;
 }
 
 type Key = `node:${string}` | `pod:${string}`;
@@ -78,6 +82,7 @@ export class Ingest implements Service {
   private readonly boards: BoardState;
   private readonly usage: Pick<UsageReadings, 'came' | 'forget'> | undefined;
   private readonly volumes: Pick<VolumeReports, 'came'> | undefined;
+  private readonly images: Pick<ImageKnowledge, 'came' | 'forget'> | undefined;
   private readonly events: EventWriter;
   private readonly pods: Informer<Pod>;
   private readonly nodes: Informer<Node>;
@@ -106,6 +111,8 @@ export class Ingest implements Service {
     usage?: Pick<UsageReadings, 'came' | 'forget'>;
     /** Who waits for released volumes to be removed. */
     volumes?: Pick<VolumeReports, 'came'>;
+    /** Who learns for which architectures images are made. */
+    images?: Pick<ImageKnowledge, 'came' | 'forget'>;
     clock: Clock;
     logger: Logger;
   }) {
@@ -116,6 +123,7 @@ export class Ingest implements Service {
     this.boards = options.boards;
     this.usage = options.usage;
     this.volumes = options.volumes;
+    this.images = options.images;
     this.events = options.events;
     this.pods = options.informers.of(PODS);
     this.nodes = options.informers.of(NODES);
@@ -165,6 +173,7 @@ export class Ingest implements Service {
       filters.allEvents(),
       filters.allUsages(),
       filters.allVolumes(),
+      filters.allImages(),
     ]) {
       this.bus.subscribe(filter, (topic, payload, retained) => {
         if (this.running) this.receive(topic, payload, retained);
@@ -235,6 +244,13 @@ export class Ingest implements Service {
         this.boards.heard(node);
         this.volumes?.came(node, message as VolumeReport);
         return;
+      case 'images':
+        // An external broker keeps what boards said that are gone for good, and nobody would take it back.
+        if (retained && !this.nodes.get(undefined, node)) return;
+        this.images?.came(node, message as ImageReport);
+        this.workOf(node).images = message as ImageReport;
+        this.queue.add(`node:${node}`);
+        return;
       case 'events':
         this.boards.heard(node);
         this.event(node, message as EventReport);
@@ -299,6 +315,7 @@ export class Ingest implements Service {
     this.leases.forget(node);
     this.boards.forget(node);
     this.usage?.forget(node);
+    this.images?.forget(node);
   }
 
   private async writePod(uid: string): Promise<void> {
@@ -354,6 +371,7 @@ export class Ingest implements Service {
       await this.register(name, registration);
       if (work.registration === registration) delete work.registration;
     }
+    await this.writeImages(name, work);
     if (!heartbeat) return;
     // A Node that was deleted stays so until its agent registers again, as with kubelet.
     const node = this.nodes.get(undefined, name);
@@ -362,6 +380,16 @@ export class Ingest implements Service {
       await this.leases.renew(node);
     }
     if (work.heartbeat === heartbeat) delete work.heartbeat;
+  }
+
+  /** A node that is not registered yet gets them with its registration. */
+  private async writeImages(name: string, work: NodeWork): Promise<void> {
+    const { images } = work;
+    const node = this.nodes.get(undefined, name);
+    if (!images || !node) return;
+    const status = statusAfterImages(node.status, images);
+    if (status) await this.client.updateStatus(NODES, { ...node, status });
+    if (work.images === images) delete work.images;
   }
 
   private async register(name: string, registration: NodeRegistration): Promise<void> {

@@ -77,6 +77,11 @@ export class MqttsListener {
     this.server = server;
   }
 
+  /** For connections from now on. */
+  useCertificate({ ca, certificate, key }: ServerTls): void {
+    this.server?.setSecureContext({ ca, cert: certificate, key, minVersion: 'TLSv1.2' });
+  }
+
   /** Ends the node's connections unless the certificate that they came with is still good. */
   recheckNode(name: string): void {
     for (const [socket, { node, fingerprint }] of this.connections) {

@@ -3,6 +3,8 @@ import { timestamp } from '../../lib/clock.ts';
 import { sameJson } from '../../lib/equal.ts';
 
 const TERMINAL = new Set(['Succeeded', 'Failed']);
+/** The agent's alone, and gone when it does not say them: a resize that is over. */
+const PASSING = new Set(['PodResizePending', 'PodResizeInProgress']);
 
 /** Fields that others write and an agent's report does not take away. */
 const KEPT = [
@@ -34,7 +36,7 @@ export function mergePodStatus(existing: PodStatus | undefined, reported: PodSta
   const conditions = (reported.conditions ?? []).filter(({ type }) => type !== 'PodScheduled' || !scheduled);
   const reportedTypes = new Set(conditions.map(({ type }) => type));
   for (const condition of existing?.conditions ?? []) {
-    if (!reportedTypes.has(condition.type)) conditions.push(condition);
+    if (!reportedTypes.has(condition.type) && !PASSING.has(condition.type)) conditions.push(condition);
   }
   if (conditions.length > 0) merged.conditions = conditions;
   return sameStatus(existing, merged) ? undefined : merged;

@@ -82,6 +82,8 @@ export interface ApiServerOptions {
   limits?: ServerLimits | undefined;
   /** Absent: no audit log. */
   audit?: AuditSink | undefined;
+  /** What other parts have to tell to Prometheus, in its text format. */
+  metrics?: (() => string) | undefined;
   /** How many objects are stored of each resource, for metrics. */
   objectCounts?: (() => Iterable<readonly [resource: string, count: number]>) | undefined;
 }
@@ -177,7 +179,8 @@ export class ApiServer implements Service {
       checks: options.checks,
       files: options.files,
       boards: options.boards,
-      metrics: () => this.records.metrics(version, options.objectCounts?.() ?? []),
+      metrics: () =>
+        this.records.metrics(version, options.objectCounts?.() ?? []) + (options.metrics?.() ?? ''),
     });
   }
 
@@ -187,15 +190,18 @@ export class ApiServer implements Service {
     return address?.port ?? 0;
   }
 
+  /** The serving certificate is another one: for connections from now on. */
+  certificateChanged(): void {
+    this.server?.setSecureContext({ ...certificateOf(this.options.identity), minVersion: 'TLSv1.2' });
+  }
+
   /** Rejects with the system's error (EADDRINUSE, EACCES) when it cannot listen. */
   async start(): Promise<void> {
     const { identity, listen, logger } = this.options;
     const headMs = this.options.limits?.headMs ?? HEAD_TIMEOUT_MS;
     const server = createServer(
       {
-        key: identity.serving.key,
-        cert: identity.serving.certificate,
-        ca: identity.caPem,
+        ...certificateOf(identity),
         requestCert: true,
         // Who has no certificate may have a token; Access decides.
         rejectUnauthorized: false,
@@ -228,6 +234,7 @@ export class ApiServer implements Service {
     });
     this.server = server;
     this.openApi.start();
+    this.options.catalogue.onRemove((info) => this.watches.endOf(info));
     this.stalls = this.options.clock.every(this.options.limits?.stallMs ?? STALL_MS, () => this.cutStalled());
     await new Promise<void>((resolve, reject) => {
       server.once('error', reject);
@@ -472,4 +479,8 @@ export class ApiServer implements Service {
       upgrade,
     );
   }
+}
+
+function certificateOf({ serving, caPem }: Identity): { key: string; cert: string; ca: string } {
+  return { key: serving.key, cert: serving.certificate, ca: caPem };
 }

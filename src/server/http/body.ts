@@ -1,7 +1,7 @@
 import type { IncomingMessage } from 'node:http';
 import { badRequest, StatusError } from '../../api/errors.ts';
+import { JsonSyntaxError, type ParsedJson, parseJson } from '../../api/json-text.ts';
 import type { Clock } from '../../lib/clock.ts';
-import { JsonSyntaxError, type ParsedJson, parseJson } from './json-text.ts';
 import { mediaType } from './negotiation.ts';
 import type { RawSchema } from './openapi-documents.ts';
 

@@ -1,5 +1,6 @@
 import { gunzipSync } from 'node:zlib';
 import { badRequest, StatusError } from '../../api/errors.ts';
+import { JsonSyntaxError, parseJson } from '../../api/json-text.ts';
 import type { Clock } from '../../lib/clock.ts';
 import { CA_PATH, JOIN_PATH } from '../../wire/join.ts';
 import type { UserInfo } from '../registry/port.ts';
@@ -7,7 +8,6 @@ import { type Answering, acceptsGzip, NOT_CACHED, sendObject, sendText } from '.
 import { decodeText, readBody } from './body.ts';
 import type { Discovery } from './discovery.ts';
 import { health } from './health.ts';
-import { JsonSyntaxError, parseJson } from './json-text.ts';
 import { chooseType, wantsAggregatedDiscovery } from './negotiation.ts';
 import type { OpenApi, OpenApiDocument } from './openapi.ts';
 import type { HealthCheck } from './ports.ts';
@@ -108,11 +108,11 @@ export class PathHandler {
           JSON.stringify(this.options.openId.jwks()),
         );
       default:
-        return this.deeper(trimmed, answering);
+        return this.deeper(trimmed, user, answering);
     }
   }
 
-  private async deeper(path: string, answering: Answering): Promise<void> {
+  private async deeper(path: string, user: UserInfo | undefined, answering: Answering): Promise<void> {
     const [, root, second = '', third, ...more] = path.split('/');
     if (root === 'openapi' && second === 'v3')
       return this.openApiV3(path.slice('/openapi/v3/'.length), answering);
@@ -122,7 +122,7 @@ export class PathHandler {
       const group = this.options.discovery.group(second);
       return group ? sendObject(answering, 200, group, JSON_FORM) : sendNotFoundText(answering);
     }
-    if (isDashboardPath('GET', path)) return this.file(path, answering);
+    if (isDashboardPath('GET', path)) return this.file(path, user, answering);
     return sendNotFoundText(answering);
   }
 
@@ -211,10 +211,10 @@ export class PathHandler {
     return sendObject(answering, 200, answer, JSON_FORM);
   }
 
-  private async file(path: string, answering: Answering): Promise<void> {
+  private async file(path: string, user: UserInfo | undefined, answering: Answering): Promise<void> {
     const { request, response } = answering;
     const found = await this.options.files?.read(path);
-    if (!found) return path === '/' ? this.root(answering) : sendNotFoundText(answering);
+    if (!found) return path === '/' && user ? this.root(answering) : sendNotFoundText(answering);
     const headers = { ...PAGE_HEADERS, 'cache-control': 'no-cache', etag: found.etag };
     if (request.headers['if-none-match'] === found.etag) {
       response.writeHead(304, headers).end();
@@ -223,7 +223,7 @@ export class PathHandler {
     return sendText(answering, 200, found.contentType, found.body, headers);
   }
 
-  /** Without a dashboard, `/` lists what there is, as Kubernetes does. */
+  /** Without a dashboard, `/` lists what there is, as Kubernetes does, for those who are known. */
   private root(answering: Answering): Promise<void> {
     const groups = this.options.discovery.groups();
     const paths = [

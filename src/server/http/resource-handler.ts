@@ -1,14 +1,14 @@
 import type { Catalogue, ResourceInfo } from '../../api/catalogue.ts';
 import { badRequest, StatusError } from '../../api/errors.ts';
+import { JsonSyntaxError, parseJson } from '../../api/json-text.ts';
 import type { JsonObject, KubeObject } from '../../api/object.ts';
-import { apiVersionOf } from '../../api/resource.ts';
 import type { Patch } from '../../client/port.ts';
 import type { Clock } from '../../lib/clock.ts';
 import type { ListResult, Registry, RequestContext, Target } from '../registry/port.ts';
-import { type Answering, sendObject, sendText } from './answer.ts';
+import { type Answering, sendObject, sendPieces, sendText, wantsPretty } from './answer.ts';
 import { type DecodedBody, decodeObject, decodeText, readBody } from './body.ts';
 import { subresourceKind } from './discovery.ts';
-import { JsonSyntaxError, parseJson } from './json-text.ts';
+import { type ListText, listPieces, metadataList, objectList, tableList, wholeList } from './list-text.ts';
 import { type AnswerForm, mediaType, negotiate } from './negotiation.ts';
 import type { RawSchema } from './openapi-documents.ts';
 import type { StreamHandlers } from './ports.ts';
@@ -21,7 +21,7 @@ import {
   watchOptions,
   writeOptions,
 } from './request-options.ts';
-import { includeObject, partial, partialList, type TableWriter } from './table.ts';
+import { includeObject, partial, type TableWriter } from './table.ts';
 import { ResponseSink, type WatchStreams } from './watch.ts';
 
 /** What the router answers for a path below a known group that names nothing. */
@@ -314,44 +314,30 @@ export class ResourceHandler {
     return sendObject(answering, code, table, form);
   }
 
-  private sendList(
+  private async sendList(
     { info }: Target,
-    { items, ...rest }: ListResult,
+    result: ListResult,
     answering: Answering,
     form: AnswerForm,
   ): Promise<void> {
-    const meta = {
-      resourceVersion: rest.resourceVersion,
-      ...(rest.continue === undefined ? {} : { continue: rest.continue }),
-      ...(rest.remainingItemCount === undefined ? {} : { remainingItemCount: rest.remainingItemCount }),
-    };
-    if (form.as === 'partial-list') {
-      return sendObject(answering, 200, partialList(items, meta, form.metaVersion), form);
+    const list = this.listText(info, result, answering, form);
+    if (form.encoding === 'yaml') return sendObject(answering, 200, wholeList(list), form);
+    return sendPieces(answering, 'application/json', listPieces(list, wantsPretty(answering)));
+  }
+
+  private listText(info: ResourceInfo, result: ListResult, { query }: Answering, form: AnswerForm): ListText {
+    switch (form.as) {
+      case 'partial-list':
+        return metadataList(result, form.metaVersion);
+      case 'table': {
+        const { tables, clock } = this.options;
+        return tableList(info, result, tables, { include: includeObject(query), form, now: clock.now() });
+      }
+      case 'partial':
+        throw notAcceptable('a list is not a PartialObjectMetadata');
+      default:
+        return objectList(info, result);
     }
-    if (form.as === 'table') {
-      const table = this.options.tables.table(info, items, {
-        meta,
-        include: includeObject(answering.query),
-        metaVersion: form.metaVersion,
-        now: this.options.clock.now(),
-        withColumns: true,
-      });
-      return sendObject(answering, 200, table, form);
-    }
-    if (form.as === 'partial') throw notAcceptable('a list is not a PartialObjectMetadata');
-    return sendObject(
-      answering,
-      200,
-      {
-        kind: info.listKind ?? `${info.kind}List`,
-        apiVersion: apiVersionOf(info),
-        // Lists of custom resources are of no Go type that could leave an empty one out.
-        metadata: info.custom ? { continue: '', ...meta } : meta,
-        // Typed lists leave out what the list's kind says already; those of custom resources do not.
-        items: info.custom ? items : items.map(({ kind: _kind, apiVersion: _version, ...item }) => item),
-      },
-      form,
-    );
   }
 }
 
@@ -376,7 +362,7 @@ async function decodePatch(
   const text = decodeText(body);
   const what = type === APPLY ? 'YAML' : 'patch';
   try {
-    const yaml = type === APPLY && !text.trimStart().startsWith('{');
+    const yaml = type === APPLY && !/^\s*[{[]/.test(text);
     const { value, duplicates } = yaml ? (await import('./yaml-text.ts')).parseYaml(text) : parseJson(text);
     if (type === JSON_PATCH) {
       if (!Array.isArray(value)) throw new JsonSyntaxError('a JSON patch is a list of operations');

@@ -21,7 +21,16 @@ export function includeObject(query: URLSearchParams): IncludeObject {
   );
 }
 
-interface ListMeta {
+export interface TableOptions {
+  meta: ListMeta;
+  include: IncludeObject;
+  metaVersion: string;
+  now: number;
+  /** False for the second and later events of a watch: their column definitions are null. */
+  withColumns: boolean;
+}
+
+export interface ListMeta {
   resourceVersion?: string;
   continue?: string;
   remainingItemCount?: number;
@@ -39,38 +48,39 @@ export class TableWriter {
     this.cells = options.cells;
   }
 
-  /** `withColumns` is false for the second and later events of a watch: their column definitions are null. */
-  table(
+  /** A whole Table. */
+  table(info: ResourceInfo, objects: readonly KubeObject[], options: TableOptions): object {
+    const { head, row } = this.begin(info, objects[0], options);
+    return { ...head, rows: objects.map(row) };
+  }
+
+  /** A Table without its rows, and how a row is made of an object. `sample`: one of the objects, where there are any. */
+  begin(
     info: ResourceInfo,
-    objects: readonly KubeObject[],
-    options: {
-      meta: ListMeta;
-      include: IncludeObject;
-      metaVersion: string;
-      now: number;
-      withColumns: boolean;
-    },
-  ): object {
+    sample: KubeObject | undefined,
+    options: TableOptions,
+  ): { head: object; row: (object: KubeObject) => object } {
     const apiVersion = `meta.k8s.io/${options.metaVersion}`;
     const known = this.definitions(info);
-    const printed = known && objects.map((object) => this.cells.cells(info, object, options.now));
+    const cellsOf = (object: KubeObject) => this.cells.cells(info, object, options.now);
     // Columns of the type need cells of the type: where nobody knows how to print it, name and creation have to do.
-    const complete = printed?.every((cells) => cells !== undefined) ? printed : undefined;
-    const rows = objects.map((object, index) => {
-      const conditions = rowConditions(info, object);
-      return {
-        cells: complete?.[index] ?? fallbackCells(object),
-        ...(conditions ? { conditions } : {}),
-        object: included(object, options.include, apiVersion),
-      };
-    });
+    const complete = known !== undefined && (sample === undefined || cellsOf(sample) !== undefined);
     const columns = complete ? known : FALLBACK_COLUMNS;
     return {
-      kind: 'Table',
-      apiVersion,
-      metadata: options.meta,
-      columnDefinitions: options.withColumns ? columns : null,
-      rows,
+      head: {
+        kind: 'Table',
+        apiVersion,
+        metadata: options.meta,
+        columnDefinitions: options.withColumns ? columns : null,
+      },
+      row: (object) => {
+        const conditions = rowConditions(info, object);
+        return {
+          cells: (complete ? cellsOf(object) : undefined) ?? fallbackCells(object),
+          ...(conditions ? { conditions } : {}),
+          object: included(object, options.include, apiVersion),
+        };
+      },
     };
   }
 
@@ -125,20 +135,11 @@ function rowConditions(info: ResourceInfo, object: KubeObject): object[] | undef
   return undefined;
 }
 
-/** PartialObjectMetadata of one object, or PartialObjectMetadataList of a list. */
+/** PartialObjectMetadata of one object. */
 export function partial(object: KubeObject, metaVersion: string): object {
   return {
     kind: 'PartialObjectMetadata',
     apiVersion: `meta.k8s.io/${metaVersion}`,
     metadata: object.metadata,
-  };
-}
-
-export function partialList(items: readonly KubeObject[], meta: ListMeta, metaVersion: string): object {
-  return {
-    kind: 'PartialObjectMetadataList',
-    apiVersion: `meta.k8s.io/${metaVersion}`,
-    metadata: meta,
-    items: items.map((item) => partial(item, metaVersion)),
   };
 }

@@ -1,4 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { ResourceInfo } from '../../api/catalogue.ts';
 import type { KubeObject } from '../../api/object.ts';
 import { apiVersionOf } from '../../api/resource.ts';
 import type { Clock, Timer } from '../../lib/clock.ts';
@@ -8,7 +9,7 @@ import { NOT_CACHED, warningHeader } from './answer.ts';
 import type { AnswerForm } from './negotiation.ts';
 import { type IncludeObject, partial, type TableWriter } from './table.ts';
 
-/** A watcher whose unread bytes pass this, beyond what it was given at its start, is too slow and is cut off. */
+/** A watcher whose unread bytes pass this is too slow and is cut off. */
 const SLOW_WATCHER_BYTES = 4 * 1024 * 1024;
 /** All watchers that are behind may hold this much together; beyond, those that have been behind longest go. */
 const SLOW_WATCHERS_BYTES = 32 * 1024 * 1024;
@@ -16,6 +17,10 @@ const SLOW_WATCHERS_BYTES = 32 * 1024 * 1024;
 const BEHIND_BYTES = 64 * 1024;
 /** A burst of changes puts everyone behind for a moment. */
 const BEHIND_MS = 1000;
+/** Of what a watcher is given at its start, so much is made ahead of what it has taken. */
+const AHEAD_BYTES = 256 * 1024;
+/** Changes that may wait until a watcher has taken what it is given at its start. */
+const CHANGES_WAITING = 4096;
 const BOOKMARK_EVERY_MS = 60_000;
 /** Without timeoutSeconds a watch ends after 30 to 60 minutes, so that watchers spread again over time. */
 const SHORTEST_DEFAULT_S = 1800;
@@ -26,6 +31,8 @@ export interface WatchSink {
   open(contentType: string): void;
   write(line: string): void;
   readonly pendingBytes: number;
+  /** Once, when what was written has gone out; soon, when it has already. */
+  onDrain(listener: () => void): void;
   /** The orderly end. */
   end(): void;
   /** Cuts the connection. */
@@ -52,7 +59,7 @@ interface Behind {
 /** Serves watches: everything between Registry.watch and a sink. */
 export class WatchStreams {
   private readonly options: WatchStreamsOptions;
-  private readonly open = new Set<{ finish(): void }>();
+  private readonly open = new Set<{ readonly target: Target; finish(): void }>();
   /** Watchers that do not keep up, with their unread bytes when last looked at, longest first. */
   private readonly behind = new Map<Behind, { bytes: number; since: number }>();
   private behindBytes = 0;
@@ -72,6 +79,14 @@ export class WatchStreams {
     for (const watch of [...this.open]) watch.finish();
   }
 
+  /** Ends the watches of a resource that is served no more, or in another shape: clients list again. */
+  endOf({ group, version, resource }: ResourceInfo): void {
+    for (const watch of [...this.open]) {
+      const { info } = watch.target;
+      if (info.group === group && info.version === version && info.resource === resource) watch.finish();
+    }
+  }
+
   /** Throws (before the sink is opened) what Registry.watch throws. Resolves when the watch has started. */
   async serve(
     context: RequestContext,
@@ -81,8 +96,9 @@ export class WatchStreams {
     include: IncludeObject,
     sink: WatchSink,
   ): Promise<void> {
-    const early: WatchMessage[] = [];
-    let deliver = (message: WatchMessage): void => void early.push(message);
+    // Everything that is, then what changes: a list of ten thousand objects is written as fast as it is taken.
+    const waiting: WatchMessage[] = [];
+    let deliver = (message: WatchMessage): void => void waiting.push(message);
     const writer = this.writer(target, form, include);
     const watch = await this.options.registry.watch(context, target, request, (message) => deliver(message));
     sink.open(form.stream ? 'application/json;stream=watch' : 'application/json');
@@ -97,6 +113,7 @@ export class WatchStreams {
     };
     const entry = {
       sink,
+      target,
       cut: (): void => {
         if (ended) return;
         release();
@@ -112,18 +129,38 @@ export class WatchStreams {
     sink.onClose(() => {
       if (!ended) release();
     });
-    for (const message of early) sink.write(writer(message));
-    const allowance = sink.pendingBytes + SLOW_WATCHER_BYTES;
-    deliver = (message) => {
-      if (ended) return;
+    const write = (message: WatchMessage): void => {
       sink.write(writer(message));
+      // An ERROR is the last that is said.
       if (message.type === 'ERROR') entry.finish();
-      else if (sink.pendingBytes > allowance) entry.cut();
-      else this.keepBound(entry);
     };
-    this.keepBound(entry);
-    // The first messages may have been the last: an ERROR ends the watch.
-    if (early.some(({ type }) => type === 'ERROR')) return entry.finish();
+    let next = 0;
+    const most = waiting.length + CHANGES_WAITING;
+    const pump = (): void => {
+      while (!ended && next < waiting.length && sink.pendingBytes < AHEAD_BYTES) {
+        write(waiting[next] as WatchMessage);
+        next += 1;
+      }
+      if (ended) return;
+      if (next < waiting.length) {
+        sink.onDrain(pump);
+        return;
+      }
+      waiting.length = 0;
+      deliver = (message) => {
+        if (ended) return;
+        write(message);
+        if (sink.pendingBytes > SLOW_WATCHER_BYTES) entry.cut();
+        else this.keepBound(entry);
+      };
+      this.keepBound(entry);
+    };
+    deliver = (message) => {
+      waiting.push(message);
+      if (waiting.length > most) entry.cut();
+    };
+    pump();
+    if (ended) return;
     timers.push(this.options.clock.after(this.lifetime(request.timeoutSeconds), entry.finish));
     if (request.allowWatchBookmarks) {
       timers.push(this.options.clock.every(BOOKMARK_EVERY_MS, () => deliver(this.bookmark(target))));
@@ -252,6 +289,11 @@ export class ResponseSink implements WatchSink {
 
   get pendingBytes(): number {
     return this.response.writableLength;
+  }
+
+  onDrain(listener: () => void): void {
+    if (this.response.writableNeedDrain) this.response.once('drain', listener);
+    else setImmediate(listener);
   }
 
   end(): void {

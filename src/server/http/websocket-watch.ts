@@ -29,6 +29,10 @@ export function acceptWatch({
     get pendingBytes() {
       return client?.bufferedAmount ?? 0;
     },
+    onDrain: (listener) => {
+      if (socket.writableNeedDrain) socket.once('drain', listener);
+      else setImmediate(listener);
+    },
     end: () => client?.close(1000),
     destroy: () => client?.terminate(),
     onClose: (listener) => void (client ? client.once('close', listener) : queueMicrotask(listener)),

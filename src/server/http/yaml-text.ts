@@ -1,6 +1,6 @@
 // Imported when a YAML body comes, and not before: the parser is some megabytes.
 import { isAlias, isMap, isScalar, isSeq, LineCounter, type Node, parseAllDocuments } from 'yaml';
-import { JsonSyntaxError, type ParsedJson, parseJson } from './json-text.ts';
+import { JsonSyntaxError, type ParsedJson, parseJson } from '../../api/json-text.ts';
 
 export { stringify as writeYaml } from 'yaml';
 

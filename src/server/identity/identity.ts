@@ -81,6 +81,15 @@ export class Identity {
     this.dashboard = this.loadText('dashboard-token', () => this.newSecret()).trim();
   }
 
+  /** Makes a new serving certificate when the present one lacks an address, or ends soon. True when it did. */
+  cover(addresses: readonly string[]): boolean {
+    const alternativeNames = [...new Set([...this.servingNames(), ...addresses])];
+    const { key, certificate } = this.server;
+    if (this.stillGood(certificate, key, alternativeNames)) return false;
+    this.server = this.loadLeaf('server', { commonName: 'copepod', usage: 'server', alternativeNames });
+    return true;
+  }
+
   get caPem(): string {
     return this.ca.certificate;
   }

@@ -22,7 +22,8 @@ export function nodeOfUser(user: UserInfo): string | undefined {
 
 /**
  * A node reads what its own pods need, and asks for tokens of their service accounts. All else reaches an agent over MQTT,
- * so this is narrower than Kubernetes' Node authorizer: agents write nothing through the API.
+ * so this is narrower than Kubernetes' Node authorizer: all that agents write through the API are the copies of their
+ * static pods.
  */
 export class NodeAuthorizer implements Authorizer {
   private readonly store: Pick<Store, 'list' | 'get'>;
@@ -39,6 +40,9 @@ export class NodeAuthorizer implements Authorizer {
     if (OPEN.has(type) && READ.has(verb)) return allowed(node);
     switch (type) {
       case '/pods':
+        // Copies of static pods, of which NodeRestriction sees to the rest.
+        if (verb === 'create') return allowed(node);
+        if (verb === 'delete') return this.isOwnPod(node, attributes) ? allowed(node) : unrelated(node);
         return this.mayReadPods(node, attributes) ? allowed(node) : unrelated(node);
       case '/secrets':
         return this.related(node, attributes, (spec) => podReferences(spec).secrets.has(name));
@@ -58,11 +62,14 @@ export class NodeAuthorizer implements Authorizer {
     }
   }
 
-  private mayReadPods(node: string, { verb, namespace, name, fieldSelector }: Attributes): boolean {
-    if (verb === 'get') {
-      const pod = this.store.get('pods', `${namespace}/${name}`)?.object as Pod | undefined;
-      return pod?.spec?.nodeName === node;
-    }
+  private isOwnPod(node: string, { namespace, name }: Attributes): boolean {
+    const pod = this.store.get('pods', `${namespace}/${name}`)?.object as Pod | undefined;
+    return pod?.spec?.nodeName === node;
+  }
+
+  private mayReadPods(node: string, attributes: Attributes): boolean {
+    const { verb, fieldSelector } = attributes;
+    if (verb === 'get') return this.isOwnPod(node, attributes);
     if (verb !== 'list' && verb !== 'watch') return false;
     return (fieldSelector ?? '').split(',').includes(`spec.nodeName=${node}`);
   }

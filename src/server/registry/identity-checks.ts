@@ -32,9 +32,25 @@ export function checkUid(target: Target, given: JsonObject, current: JsonObject)
   throw conflict(
     target.info,
     target.name ?? '',
-    `StorageError: invalid object, Code: 4, Key: ${objectKey(target.namespace, target.name ?? '')}, ResourceVersion: 0, AdditionalErrorMsg: Precondition failed: UID in precondition: ${uid}, UID in object meta: ${current.uid}`,
+    `StorageError: invalid object, Code: 4, Key: ${etcdKey(target)}, ResourceVersion: 0, AdditionalErrorMsg: Precondition failed: UID in precondition: ${uid}, UID in object meta: ${current.uid}`,
   );
 }
+
+/** Where Kubernetes would keep what we have under another key: it stands in a message that clients may know. */
+function etcdKey({ info, namespace, name = '' }: Target): string {
+  const grouped = info.custom || OWN_GROUPS.has(info.group);
+  const folder = grouped ? `${info.group}/${info.resource}` : (FOLDERS[info.resource] ?? info.resource);
+  return `/registry/${folder}/${objectKey(namespace, name)}`;
+}
+
+const OWN_GROUPS = new Set(['apiextensions.k8s.io', 'apiregistration.k8s.io']);
+const FOLDERS: Readonly<Record<string, string>> = {
+  endpoints: 'services/endpoints',
+  ingresses: 'ingress',
+  nodes: 'minions',
+  replicationcontrollers: 'controllers',
+  services: 'services/specs',
+};
 
 export function notServed(): StatusError {
   return new StatusError('NotFound', 404, 'the server could not find the requested resource', {});

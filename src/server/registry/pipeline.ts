@@ -128,7 +128,8 @@ export class WritePipeline {
           nameCheck: NAME_CHECKS[strategy.nameRule ?? 'dns-subdomain'],
           anyFinalizer: strategy.anyFinalizer,
         }),
-        ...(strategy.validate?.(stored) ?? []),
+        ...(strategy.validate?.(stored, served.apiVersion) ?? []),
+        ...(strategy.validateCreate?.(stored, served.apiVersion) ?? []),
       ];
       if (errors.length > 0) throw invalid(info, stringAt(metadata, 'name'), errors);
       this.warn(served, stored, undefined, context);
@@ -274,7 +275,7 @@ export class WritePipeline {
     next: JsonObject,
     old: JsonObject,
   ): FieldError[] {
-    const { strategy, info } = served;
+    const { strategy, info, apiVersion } = served;
     const errors = validateMeta(objectAt(next, 'metadata'), {
       namespaced: info.namespaced,
       // A name that was accepted once stays accepted.
@@ -283,8 +284,8 @@ export class WritePipeline {
     });
     if (projection.validateChange) return [...errors, ...projection.validateChange(next, old)];
     if (target.subresource !== undefined) return errors;
-    if (strategy.validatesUpdates !== false) errors.push(...(strategy.validate?.(next) ?? []));
-    errors.push(...(strategy.validateUpdate?.(next, old) ?? []));
+    if (strategy.validatesUpdates !== false) errors.push(...(strategy.validate?.(next, apiVersion) ?? []));
+    errors.push(...(strategy.validateUpdate?.(next, old, apiVersion) ?? []));
     return errors;
   }
 

@@ -7,13 +7,14 @@ import { jsonEqual } from '../../api/patch-json.ts';
 import type { Schemas } from '../../api/schema.ts';
 import { formatSelector, selectorRequirements } from '../../api/selectors.ts';
 import type { LabelSelector } from '../../api/types/meta-v1.ts';
-import { checkNonNegative, listAt, numberAt, objectAt } from '../../api/validation.ts';
+import { checkNonNegative, numberAt, objectAt } from '../../api/validation.ts';
 import { valueAt } from './custom/json-path.ts';
 import type { DecodeAs } from './decoding.ts';
 import type { Projection } from './pipeline.ts';
 import { type Served, statusIsApart, toVersion } from './served.ts';
 import { stampConditions, validateDecisions } from './strategies/groups/certificate-requests.ts';
-import { validateEphemeralUpdate, validateResize } from './strategies/pod-update.ts';
+import { takeResize, validateResize } from './strategies/pod-resize.ts';
+import { validateEphemeralUpdate } from './strategies/pod-update.ts';
 
 /** Subresources that are a view of their object; the others (log, exec, …) are not the registry's. */
 export function projectionOf(
@@ -41,7 +42,7 @@ export function projectionOf(
         validateEphemeralUpdate,
       );
     case 'resize':
-      return part(served, resize, validateResize);
+      return part(served, takeResize, validateResize);
     case 'approval':
       return part(
         served,
@@ -153,25 +154,6 @@ function part(
   };
 }
 
-/** Resources and resize policies of containers, by name; pods' other fields stay. */
-function resize(next: JsonObject, submitted: JsonObject): void {
-  const spec: JsonObject = { ...objectAt(next, 'spec') };
-  for (const field of ['containers', 'initContainers']) {
-    const given = new Map(
-      listAt(objectAt(submitted, 'spec'), field).map((container) => [container.name, container]),
-    );
-    if (spec[field] === undefined) continue;
-    spec[field] = listAt(spec, field).map((container) => {
-      const asked = given.get(container.name);
-      if (!asked) return container;
-      const changed: JsonObject = { ...container, resources: asked.resources ?? {} };
-      if (asked.resizePolicy !== undefined) changed.resizePolicy = asked.resizePolicy;
-      return changed;
-    });
-  }
-  next.spec = spec;
-}
-
 /** The scale of a custom resource, whose definition says where its numbers are. */
 function customScale(served: Served, schemas: Schemas): Projection | undefined {
   const paths = served.custom?.scale;
@@ -196,7 +178,7 @@ function customScale(served: Served, schemas: Schemas): Projection | undefined {
       const next = withValue(old, paths.specReplicas, replicas);
       return { ...next, metadata: { ...objectAt(old, 'metadata') } };
     },
-    validateChange: (next, old) => strategy.validateUpdate?.(next, old) ?? [],
+    validateChange: (next, old) => strategy.validateUpdate?.(next, old, served.apiVersion) ?? [],
   };
 }
 

@@ -17,14 +17,16 @@ export interface Strategy {
   prepareForStatusUpdate?(object: JsonObject, old: JsonObject, now: number): void;
   /** A delete of an object that lives: may add finalizers, or say in the status what comes. */
   prepareForDelete?(object: JsonObject, now: number): void;
-  /** Every violated rule, in Kubernetes' order and wording. */
-  validate?(object: JsonObject): FieldError[];
+  /** Every violated rule, in Kubernetes' order and wording. `apiVersion`: that of the request. */
+  validate?(object: JsonObject, apiVersion?: string): FieldError[];
+  /** Rules that hold for an object when it is made, after those of `validate`. */
+  validateCreate?(object: JsonObject, apiVersion?: string): FieldError[];
   /**
    * Rules about the change (immutable fields). The pipeline runs `validate` on the new object first; `validatesUpdates`
    * false says that validateUpdate covers it (pods, whose stored fields need not satisfy today's rules).
    */
   readonly validatesUpdates?: boolean;
-  validateUpdate?(object: JsonObject, old: JsonObject): FieldError[];
+  validateUpdate?(object: JsonObject, old: JsonObject, apiVersion?: string): FieldError[];
   validateStatusUpdate?(object: JsonObject, old: JsonObject): FieldError[];
   /** Deprecation and pitfall warnings for the Warning header. */
   warnings?(object: JsonObject, old: JsonObject | undefined): string[];

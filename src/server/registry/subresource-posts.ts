@@ -1,5 +1,6 @@
 // What is POSTed to an object without being stored: bindings, evictions, token requests.
 import type { Catalogue } from '../../api/catalogue.ts';
+import { badRequest } from '../../api/errors.ts';
 import type { JsonObject, KubeObject } from '../../api/object.ts';
 import { groupResource } from '../../api/resource.ts';
 import type { Schemas } from '../../api/schema.ts';
@@ -105,7 +106,7 @@ export class SubresourcePosts {
     binding: JsonObject,
     options: WriteOptions,
   ): Promise<KubeObject> {
-    checkIdentity(target, objectAt(binding, 'metadata'), true);
+    checkNamed(target, objectAt(binding, 'metadata'), 'Binding');
     await this.admit(context, target, binding, options);
     const status = await bind(this.store, {
       namespace: target.namespace ?? '',
@@ -123,7 +124,7 @@ export class SubresourcePosts {
     eviction: JsonObject,
     options: WriteOptions,
   ): Promise<KubeObject> {
-    checkIdentity(target, objectAt(eviction, 'metadata'), true);
+    checkNamed(target, objectAt(eviction, 'metadata'), 'Eviction');
     await this.admit(context, target, eviction, options);
     const given = objectAt(eviction, 'deleteOptions');
     const dryRun = options.dryRun === true || stringsAt(given, 'dryRun').includes('All');
@@ -169,4 +170,13 @@ export class SubresourcePosts {
     await this.admission.admit(request);
     await this.admission.validate(request);
   }
+}
+
+/** What is posted to a pod's subresource names the pod. */
+function checkNamed(target: Target, metadata: JsonObject, kind: string): void {
+  const name = stringAt(metadata, 'name');
+  if (name !== '' && name !== target.name) {
+    throw badRequest(`name in URL does not match name in ${kind} object`);
+  }
+  checkIdentity(target, metadata, true);
 }

@@ -1,5 +1,5 @@
 // serviceaccounts/token: a bound token for a service account.
-import { conflict, type FieldError, internalError, invalid, notFound } from '../../api/errors.ts';
+import { badRequest, conflict, type FieldError, internalError, invalid, notFound } from '../../api/errors.ts';
 import { type JsonObject, type KubeObject, objectKey } from '../../api/object.ts';
 import { asObject, invalidValue, numberAt, objectAt, stringAt, stringsAt } from '../../api/validation.ts';
 import { timestamp } from '../../lib/clock.ts';
@@ -76,13 +76,8 @@ function findBound(
   const type = `${stringAt(reference, 'apiVersion') || 'v1'}/${kind}`;
   const known = Object.hasOwn(BOUND_BUCKETS, type) ? BOUND_BUCKETS[type] : undefined;
   if (!known) {
-    throw invalid({ group: 'authentication.k8s.io', kind: 'TokenRequest' }, '', [
-      invalidValue(
-        'spec.boundObjectRef',
-        reference,
-        `cannot bind token for serviceaccount to object of type ${type}`,
-      ),
-    ]);
+    const [version, group = ''] = (stringAt(reference, 'apiVersion') || 'v1').split('/').reverse();
+    throw badRequest(`cannot bind token to object of type ${group}/${version}, Kind=${kind}`);
   }
   const object = store.head(known.bucket, objectKey(known.namespaced ? namespace : undefined, name))?.object;
   if (!object) throw notFound({ group: '', resource: known.bucket }, name);
@@ -90,7 +85,7 @@ function findBound(
   const asked = stringAt(reference, 'uid');
   if (asked !== '' && asked !== uid) {
     throw conflict(
-      { group: '', resource: known.bucket },
+      { group: '', resource: kind },
       name,
       `the UID in the bound object reference (${asked}) does not match the UID in record. The object might have been deleted and then recreated`,
     );

@@ -28,8 +28,10 @@ import { InformerSet } from '../../../src/client/informer.ts';
 import { SystemClock } from '../../../src/lib/clock.ts';
 import { silentLogger } from '../../../src/lib/logger.ts';
 import { SystemRandom } from '../../../src/lib/random.ts';
+import { ImageArchitectures } from '../../../src/scheduler/image-hints.ts';
 import { BoardState } from '../../../src/server/bus/board-state.ts';
 import { DesiredPublisher } from '../../../src/server/bus/desired-publisher.ts';
+import { ImageKnowledge } from '../../../src/server/bus/image-knowledge.ts';
 import { Ingest } from '../../../src/server/bus/ingest.ts';
 import { ServicesPublisher } from '../../../src/server/bus/services-publisher.ts';
 import { VolumeReports } from '../../../src/server/bus/volume-reports.ts';
@@ -58,6 +60,7 @@ class Server {
   readonly ingest: Ingest;
   readonly desired: DesiredPublisher;
   readonly services: ServicesPublisher;
+  readonly images = new ImageArchitectures();
   private readonly events: EventWriter;
 
   constructor(client: FakeClient) {
@@ -70,6 +73,7 @@ class Server {
       events: this.events,
       boards: this.boards,
       volumes: new VolumeReports({ ...common, client, events: this.events }),
+      images: new ImageKnowledge(this.images),
     });
     this.desired = new DesiredPublisher(common);
     const cluster = {
@@ -250,6 +254,25 @@ describe('server and agent over the bus', () => {
     pi.conditions.Ready = 'docker is down';
     await pi.heartbeat.now();
     await until(() => ready('pi') === 'False');
+  });
+
+  it('takes what a board says of its images, and once only', async () => {
+    const pi = await agent('pi');
+    await until(() => ready('pi') === 'True');
+    const images = [{ names: ['web:1'], sizeBytes: 5 }];
+    const report = { v: 1, images, architecture: 'arm64', lacking: ['amd64-only:1'] };
+    const tell = () => pi.bus.publish(topics.images('pi'), JSON.stringify(report), { qos: 1, retain: true });
+    await tell();
+    await until(() => client.peek(NODES, undefined, 'pi')?.status?.images?.length === 1);
+    expect(client.peek(NODES, undefined, 'pi')?.status).toMatchObject({ images, capacity: facts.capacity });
+    expect([...(server.images.lacking('docker.io/library/amd64-only:1') ?? [])]).toEqual(['arm64']);
+    await until(() => server.ingest.idle);
+    const { length } = client.writes;
+    await tell();
+    await until(() => server.ingest.idle);
+    expect(client.writes.slice(length)).toEqual([]);
+    await client.delete(NODES, undefined, 'pi');
+    await until(() => server.images.lacking('amd64-only:1')?.size === 0);
   });
 
   it('brings a pod, its configs and its status there and back', async () => {

@@ -155,3 +155,77 @@ test('leave discovery with their definition', async () => {
   const { body } = await ask('GET', '/openapi/v3');
   expect(Object.keys(body.paths)).not.toContain('apis/w.example.com/v1');
 });
+
+/** Follows a collection until the server ends the watch. */
+function follow(path: string): { events: string[]; ended: () => boolean } {
+  const events: string[] = [];
+  let ended = false;
+  const onData = (text: string): void => {
+    for (const line of text.trim().split('\n')) {
+      const { type, object } = JSON.parse(line);
+      events.push(`${type} ${object.metadata.name}`);
+    }
+  };
+  const watch = `${path}?watch=true&resourceVersion=${server.api.store.revision}`;
+  void client.get(watch, { onData }).then(() => {
+    ended = true;
+  });
+  return { events, ended: () => ended };
+}
+
+async function untilTrue(what: string, holds: () => boolean): Promise<void> {
+  for (let turn = 0; turn < 400 && !holds(); turn += 1) {
+    await new Promise((resolve) => setImmediate(resolve));
+    await server.clock.advance(5);
+  }
+  if (!holds()) throw new Error(`waited in vain for ${what}`);
+}
+
+test('a watch ends when its kind changes its shape, is no longer served, or goes with its definition', async () => {
+  const name = 'gadgets.watch.example.com';
+  const path = '/apis/watch.example.com/v1/namespaces/default/gadgets';
+  const version = (own: string, storage: boolean, served: boolean, properties: JsonObject = {}) => ({
+    name: own,
+    served,
+    storage,
+    schema: { openAPIV3Schema: { type: 'object', properties } },
+  });
+  const definition = (versions: object[]) => ({
+    apiVersion: 'apiextensions.k8s.io/v1',
+    kind: 'CustomResourceDefinition',
+    metadata: { name },
+    spec: {
+      group: 'watch.example.com',
+      scope: 'Namespaced',
+      names: { plural: 'gadgets', kind: 'Gadget' },
+      versions,
+    },
+  });
+  const change = async (versions: object[], metadata: JsonObject = {}): Promise<void> => {
+    const body = { spec: { versions }, metadata };
+    const type = { 'content-type': 'application/merge-patch+json' };
+    expect((await ask('PATCH', `${CRDS}/${name}`, body, type)).status).toBe(200);
+  };
+  const first = [version('v1', true, true), version('v2', false, true)];
+  expect((await ask('POST', CRDS, definition(first))).status).toBe(201);
+  await until(path, ({ status }) => status === 200);
+  const [v1, v2] = [follow(path), follow(path.replace('/v1/', '/v2/'))];
+  await ask('POST', path, { apiVersion: 'watch.example.com/v1', kind: 'Gadget', metadata: { name: 'one' } });
+  await untilTrue('the first event', () => v1.events.length === 1 && v2.events.length === 1);
+
+  await change(first, { labels: { changes: 'nothing' } });
+  await change([version('v1', true, true), version('v2', false, false)]);
+  await untilTrue('the end of v2', v2.ended);
+  expect(v1.ended()).toBe(false);
+
+  await change([version('v1', true, true, { spec: { type: 'object' } })]);
+  await untilTrue('the end of v1', v1.ended);
+
+  const last = follow(path);
+  // The watch stands when the server has answered it.
+  await ask('POST', path, { apiVersion: 'watch.example.com/v1', kind: 'Gadget', metadata: { name: 'two' } });
+  await untilTrue('the second event', () => last.events.length === 1);
+  await ask('DELETE', `${CRDS}/${name}`);
+  await untilTrue('the end with the definition', last.ended);
+  expect(last.events).toEqual(['ADDED two', 'DELETED one', 'DELETED two']);
+});

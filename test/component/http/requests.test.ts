@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { ApiFixture } from '../../support/api-fixture.ts';
+import { parsePrometheus } from '../../support/prometheus.ts';
 import { waitFor } from '../../support/wait.ts';
 
 let api: ApiFixture;
@@ -53,14 +54,12 @@ test('a body that is too large, no UTF-8, too deep or with __proto__ is refused,
   expect((await client.get('/readyz')).text).toBe('ok');
 });
 
-test('a big answer is compressed for who can take it', async () => {
+test('a big object is compressed for who can take it', async () => {
   const client = api.client();
-  for (const name of ['big-1', 'big-2']) {
-    await client.post(PATH, { metadata: { name }, data: { x: 'y'.repeat(100_000) } });
-  }
-  const plain = await client.get(PATH);
+  await client.post(PATH, { metadata: { name: 'big' }, data: { x: 'y'.repeat(200_000) } });
+  const plain = await client.get(`${PATH}/big`);
   expect(plain.headers['content-encoding']).toBeUndefined();
-  const packed = await client.get(PATH, { headers: { 'accept-encoding': 'gzip' } });
+  const packed = await client.get(`${PATH}/big`, { headers: { 'accept-encoding': 'gzip' } });
   expect(packed.headers['content-encoding']).toBe('gzip');
   expect(Number(packed.headers['content-length'])).toBeLessThan(plain.text.length / 10);
 });
@@ -127,6 +126,27 @@ test('documents of OpenAPI describe what is served, and are found through the in
   expect(old.swagger).toBe('2.0');
   expect(old.definitions['io.k8s.api.core.v1.Pod'].properties.spec.$ref).toBe(
     '#/definitions/io.k8s.api.core.v1.PodSpec',
+  );
+});
+
+test('what Prometheus reads is well-formed, and tells of requests, objects and the process', async () => {
+  const client = api.client();
+  await client.get(PATH);
+  const families = parsePrometheus((await client.get('/metrics')).text);
+  for (const name of [
+    'apiserver_request_total',
+    'apiserver_request_duration_seconds',
+    'apiserver_current_inflight_requests',
+    'apiserver_storage_objects',
+    'process_cpu_seconds_total',
+    'process_resident_memory_bytes',
+    'process_open_fds',
+  ]) {
+    expect(families.get(name)?.samples.size, name).toBeGreaterThan(0);
+  }
+  const requests = [...(families.get('apiserver_request_total')?.samples.keys() ?? [])];
+  expect(requests.some((key) => key.includes('resource="configmaps"') && key.includes('verb="LIST"'))).toBe(
+    true,
   );
 });
 

@@ -62,7 +62,6 @@ class Server {
       logger,
       objects: await loadBootstrapObjects(),
       serviceCidr: SERVICE_CIDR,
-      advertise: { address: '192.0.2.1', port: 6443 },
     });
     return new Server(store, registry, clock);
   }
@@ -173,6 +172,20 @@ describe('registry', () => {
     expect((specOf(object).ports as JsonObject[])[0]).not.toHaveProperty('nodePort');
     const taken = { spec: { type: 'NodePort', ports: [{ port: 1, nodePort: port?.nodePort }] } };
     await server.create('services', 'other', taken);
+  });
+
+  test('a balanced Service of the policy Local has a health check port, also without node ports', async () => {
+    const created = await server.create('services', 'local', {
+      spec: {
+        type: 'LoadBalancer',
+        externalTrafficPolicy: 'Local',
+        allocateLoadBalancerNodePorts: false,
+        ports: [{ port: 80 }],
+      },
+    });
+    const spec = specOf(created);
+    expect((spec.ports as JsonObject[])[0]).not.toHaveProperty('nodePort');
+    expect(spec.healthCheckNodePort).toBeGreaterThanOrEqual(30_000);
   });
 
   test('pages show one moment, whatever happens meanwhile', async () => {

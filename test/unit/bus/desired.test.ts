@@ -105,6 +105,24 @@ describe('desiredPod', () => {
   });
 });
 
+describe('readiness gates', () => {
+  it('are told to the agent as others have set them, and each time that they change', () => {
+    const gated = (status: string) =>
+      pod({
+        spec: { nodeName: 'n1', containers: [], readinessGates: [{ conditionType: 'x/open' }] },
+        status: {
+          conditions: [
+            { type: 'x/open', status },
+            { type: 'Ready', status },
+          ],
+        },
+      });
+    expect(desiredPod(gated('True')).status?.conditions).toEqual([{ type: 'x/open', status: 'True' }]);
+    expect(sameForAgent(gated('True'), gated('True'))).toBe(true);
+    expect(sameForAgent(gated('True'), gated('False'))).toBe(false);
+  });
+});
+
 describe('diffDesired', () => {
   const config = (resourceVersion: string): ConfigMap => ({
     apiVersion: 'v1',

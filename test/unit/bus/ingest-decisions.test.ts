@@ -184,6 +184,16 @@ describe('pod status', () => {
     ).toBeUndefined();
   });
 
+  it('lets a resize be over when its agent says no more of it', () => {
+    const conditions = [
+      { type: 'PodResizePending', status: 'True' },
+      { type: 'PodResizeInProgress', status: 'True' },
+      { type: 'DisruptionTarget', status: 'True' },
+    ];
+    const merged = mergePodStatus({ phase: 'Running', conditions }, { phase: 'Running', conditions: [] });
+    expect(merged?.conditions?.map(({ type }) => type)).toEqual(['DisruptionTarget']);
+  });
+
   it('never brings an ended pod back', () => {
     const ended: PodStatus = { phase: 'Failed', reason: 'Evicted', message: 'memory' };
     const merged = mergePodStatus(ended, { phase: 'Running', containerStatuses: [] });

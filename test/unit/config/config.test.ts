@@ -33,14 +33,45 @@ describe('resolveServerConfig', () => {
       auditLogMaxSize: 10,
       auditLogPath: undefined,
       schedulerMeasured: 'full',
+      nodeEvictionRate: 0.1,
+      secondaryNodeEvictionRate: 0.01,
       secretsEncryption: false,
       enableAdmissionPlugins: [],
+      disable: [],
+      proxyMode: 'auto',
       disableAgent: false,
+      evictionHard: [],
+      evictionSoft: [],
+      evictionSoftGracePeriod: [],
+      allowedUnsafeSysctls: [],
+      evictionMinimumReclaim: [],
+      evictionMaxPodGracePeriod: 0,
+      evictionPressureTransitionPeriod: 300_000,
+      volumeStatsAggPeriod: 60_000,
+      ingressHttpPort: 80,
+      ingressHttpsPort: 443,
+      kubeReserved: [],
+      systemReserved: [],
+      maxPods: 110,
+      podMaxPids: -1,
+      containerLogMaxSize: 10 * 1024 * 1024,
+      containerLogMaxFiles: 5,
+      containerLogDir: '/var/log',
       nodeName: hostname().toLowerCase(),
       nodeIp: undefined,
+      podManifestPath: undefined,
       nodeLabels: [],
       nodeTaints: [],
       dockerHost: 'unix:///var/run/docker.sock',
+      privateRegistry: '/etc/copepod/registries.yaml',
+      imageGcHighThreshold: 85,
+      imageGcLowThreshold: 80,
+      minimumImageTtlDuration: 120_000,
+      imageMaximumGcAge: 0,
+      serializeImagePulls: false,
+      maxParallelImagePulls: 3,
+      imagePullProgressDeadline: 120_000,
+      imagePullCredentialsVerificationPolicy: 'NeverVerifyPreloadedImages',
     });
   });
 
@@ -91,6 +122,33 @@ describe('resolveServerConfig', () => {
       { key: 'gpu', value: 'yes', effect: 'NoSchedule' },
       { key: 'slow', effect: 'PreferNoSchedule' },
     ]);
+  });
+
+  it.each([
+    [['image-gc-low-threshold', '85'], 'has to be lower than --image-gc-high-threshold 85'],
+    [['image-gc-high-threshold', '101'], 'expected a percentage'],
+    [['image-pull-progress-deadline', '0'], '--image-pull-progress-deadline 0 is not allowed'],
+    [['image-maximum-gc-age', '1m'], 'has to be longer than --minimum-image-ttl-duration'],
+    [['max-parallel-image-pulls', '0'], 'expected a whole number, 1 to 100'],
+    [['image-pull-credentials-verification-policy', 'Never'], 'expected NeverVerify,'],
+  ])('refuses %j for images', ([flag = '', value = ''], problem) => {
+    expect(() => resolveServerConfig(flags([flag, value]))).toThrow(problem);
+  });
+
+  it('knows what can be disabled, and which name was meant', () => {
+    const { config } = resolveServerConfig(flags(['disable', 'servicelb,metrics'], ['disable', 'dashboard']));
+    expect(config.disable).toEqual(['servicelb', 'metrics', 'dashboard']);
+    expect(resolveServerConfig(file({ disable: ['ingress', 'local-storage'] })).config.disable).toEqual([
+      'ingress',
+      'local-storage',
+    ]);
+    expect(() => resolveServerConfig(flags(['disable', 'ingress,service-lb']))).toThrow(
+      '--disable: "service-lb" is not allowed, expected one of ingress, servicelb, local-storage, metrics, dashboard; did you mean servicelb?',
+    );
+    expect(() => resolveServerConfig(file({ disable: 'xyzzyxyzzy' }))).toThrow(/dashboard$/);
+    expect(() => resolveServerConfig(flags(['proxy-mode', 'nftable']))).toThrow(
+      '--proxy-mode: "nftable" is not allowed, expected auto, nftables or userspace; did you mean nftables?',
+    );
   });
 
   it('reads lists, switches and octal modes from the file', () => {

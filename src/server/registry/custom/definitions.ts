@@ -235,6 +235,13 @@ export class Definitions implements CustomTypes {
         next.push(known);
         continue;
       }
+      // Watches end where the shape changes. That a definition is going changes nothing of what they show.
+      if (
+        known &&
+        !(jsonEqual(known.info as never, info as never) && sameShape(known, definition, version))
+      ) {
+        this.catalogue.remove(known.info);
+      }
       const entry: Entry = { info, version, definition, type: undefined };
       this.entries.set(info, entry);
       next.push(entry);
@@ -319,6 +326,11 @@ function nameOf(definition: JsonObject): string {
 
 /** Whether what was compiled of an entry still holds. */
 function sameSchema(known: Entry, definition: JsonObject, version: JsonObject): boolean {
+  const ending = isTrue(known.definition, 'Terminating') === isTrue(definition, 'Terminating');
+  return ending && sameShape(known, definition, version);
+}
+
+function sameShape(known: Entry, definition: JsonObject, version: JsonObject): boolean {
   return jsonEqual(known.version, version) && jsonEqual(commonOf(known.definition), commonOf(definition));
 }
 
@@ -327,6 +339,5 @@ function commonOf(definition: JsonObject): JsonObject {
   const spec = objectAt(definition, 'spec');
   const versions = Array.isArray(spec.versions) ? spec.versions : [];
   const storage = versions.map(asObject).find((version) => version?.storage === true);
-  const ending = isTrue(definition, 'Terminating');
-  return { storage: storage?.name, preserves: spec.preserveUnknownFields, ending };
+  return { storage: storage?.name, preserves: spec.preserveUnknownFields };
 }

@@ -17,6 +17,7 @@ import {
   stringAt,
   stringsAt,
 } from '../../../api/validation.ts';
+import { validateSpreadKeys, validateTermKeys } from './label-keys.ts';
 import { validateLabelSelector, validateNodeSelector, validateNodeSelectorTerm } from './label-selector.ts';
 
 const REQUIRED = 'requiredDuringSchedulingIgnoredDuringExecution';
@@ -69,7 +70,8 @@ function validatePodTerm(term: JsonObject, path: string): FieldError[] {
   }
   const key = stringAt(term, 'topologyKey');
   if (key === '') errors.push(required(`${path}.topologyKey`, 'can not be empty'));
-  return [...errors, ...checkName(`${path}.topologyKey`, key, key === '' ? () => [] : qualifiedName)];
+  errors.push(...checkName(`${path}.topologyKey`, key, key === '' ? () => [] : qualifiedName));
+  return [...errors, ...validateTermKeys(term, path)];
 }
 
 export function validateTolerations(tolerations: JsonObject[], field: string): FieldError[] {
@@ -169,6 +171,7 @@ export function validateTopologySpread(constraints: JsonObject[], field: string)
     for (const name of ['nodeAffinityPolicy', 'nodeTaintsPolicy']) {
       errors.push(...checkChoice(`${path}.${name}`, constraint[name], ['Honor', 'Ignore']));
     }
+    errors.push(...validateSpreadKeys(constraint, path));
     errors.push(...validateLabelSelector(asObject(constraint.labelSelector), `${path}.labelSelector`));
   });
   return errors;

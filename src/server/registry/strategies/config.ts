@@ -1,5 +1,7 @@
 // ConfigMaps, Secrets and ServiceAccounts.
+
 import type { FieldError } from '../../../api/errors.ts';
+import { JsonSyntaxError, parseJson } from '../../../api/json-text.ts';
 import { configMapKey } from '../../../api/names.ts';
 import type { JsonObject } from '../../../api/object.ts';
 import { jsonEqual } from '../../../api/patch-json.ts';
@@ -135,19 +137,19 @@ function validateSecret(secret: JsonObject): FieldError[] {
   }
   for (const key of (Object.hasOwn(REQUIRED_KEYS, type) && REQUIRED_KEYS[type]) || []) {
     if (data[key] === undefined) errors.push(required(`data[${key}]`));
-    else if (key.startsWith('.docker') && !isJson(String(data[key]))) {
-      errors.push(invalidValue(`data[${key}]`, '<secret contents redacted>', 'invalid character'));
-    }
+    else if (key.startsWith('.docker')) errors.push(...validateJson(String(data[key]), `data[${key}]`));
   }
   return errors;
 }
 
-function isJson(base64: string): boolean {
+/** What the secret holds is not told, what is wrong with it is. */
+function validateJson(base64: string, field: string): FieldError[] {
   try {
-    JSON.parse(Buffer.from(base64, 'base64').toString());
-    return true;
-  } catch {
-    return false;
+    parseJson(Buffer.from(base64, 'base64').toString());
+    return [];
+  } catch (error) {
+    if (!(error instanceof JsonSyntaxError)) throw error;
+    return [invalidValue(field, '<secret contents redacted>', error.message)];
   }
 }
 

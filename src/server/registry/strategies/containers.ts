@@ -12,15 +12,17 @@ import {
   invalidValue,
   isUnset,
   listAt,
+  notSupported,
   numberAt,
   objectAt,
   required,
   setDefault,
   stringAt,
+  tooMany,
 } from '../../../api/validation.ts';
 import { validateEnv, validateEnvFrom } from './environment.ts';
 import { validateDevices, validateMounts } from './mounts.ts';
-import { defaultHandler, validateHandler, validateProbe } from './probes.ts';
+import { defaultHandler, validateHandler, validateProbe, validateSleep } from './probes.ts';
 import { validateContainerResources } from './resources.ts';
 import { validateContainerSecurity } from './security-context.ts';
 
@@ -32,6 +34,11 @@ const MESSAGE_POLICIES = ['File', 'FallbackToLogsOnError'];
 export interface PodFacts {
   volumes: ReadonlyMap<string, JsonObject>;
   hostNetwork: boolean;
+  /** Names of the pod's resourceClaims. */
+  claims?: readonly string[];
+  restartPolicy?: string;
+  /** terminationGracePeriodSeconds. */
+  grace?: number | undefined;
 }
 
 export function defaultContainer(container: JsonObject, hostNetwork: boolean): void {
@@ -84,7 +91,7 @@ export function validateContainers(spec: JsonObject, field: string, pod: PodFact
     const name = stringAt(container, 'name');
     if (names.has(name)) errors.push(duplicate(`${path}.name`, name));
     names.add(name);
-    errors.push(...validateLifecycleAndProbes(container, path));
+    errors.push(...validateLifecycleAndProbes(container, path, pod.grace));
   });
   errors.push(...hostPortConflicts(containers, field));
   return errors;
@@ -98,13 +105,12 @@ export function validateInitContainers(spec: JsonObject, field: string, pod: Pod
     errors.push(...validateContainer(container, path, pod));
     const restartPolicy = stringAt(container, 'restartPolicy');
     const sidecar = restartPolicy === 'Always';
-    errors.push(...checkChoice(`${path}.restartPolicy`, container.restartPolicy, ['Always']));
     const name = stringAt(container, 'name');
     if (names.has(name)) errors.push(duplicate(`${path}.name`, name));
     else if (name !== '') names.add(name);
     errors.push(...hostPortConflicts([container], field));
     if (sidecar) {
-      errors.push(...validateLifecycleAndProbes(container, path));
+      errors.push(...validateLifecycleAndProbes(container, path, pod.grace));
     } else {
       for (const part of ['lifecycle', 'livenessProbe', 'readinessProbe', 'startupProbe']) {
         if (container[part] !== undefined) {
@@ -190,14 +196,11 @@ function validateContainer(container: JsonObject, path: string, pod: PodFacts): 
   else {
     errors.push(...checkChoice(`${path}.imagePullPolicy`, container.imagePullPolicy, PULL_POLICIES));
   }
-  errors.push(...validateContainerResources(objectAt(container, 'resources'), `${path}.resources`));
-  listAt(container, 'resizePolicy').forEach((policy, index) => {
-    const at = `${path}.resizePolicy[${index}]`;
-    errors.push(...checkChoice(`${at}.resourceName`, policy.resourceName, ['cpu', 'memory']));
-    errors.push(
-      ...checkChoice(`${at}.restartPolicy`, policy.restartPolicy, ['NotRequired', 'RestartContainer']),
-    );
-  });
+  errors.push(
+    ...validateContainerResources(objectAt(container, 'resources'), `${path}.resources`, pod.claims),
+  );
+  errors.push(...validateResizePolicy(container, `${path}.resizePolicy`, pod.restartPolicy));
+  errors.push(...validateRestartRules(container, path));
   const security = asObject(container.securityContext);
   if (security) errors.push(...validateContainerSecurity(security, `${path}.securityContext`));
   if (image.trim() !== image) {
@@ -206,17 +209,83 @@ function validateContainer(container: JsonObject, path: string, pod: PodFacts): 
   return errors;
 }
 
-function validateLifecycleAndProbes(container: JsonObject, path: string): FieldError[] {
+function validateLifecycleAndProbes(
+  container: JsonObject,
+  path: string,
+  grace: number | undefined,
+): FieldError[] {
   const errors: FieldError[] = [];
   const lifecycle = objectAt(container, 'lifecycle');
   for (const name of ['postStart', 'preStop']) {
     const handler = asObject(lifecycle[name]);
-    if (handler) errors.push(...validateHandler(handler, `${path}.lifecycle.${name}`));
+    if (!handler) continue;
+    const at = `${path}.lifecycle.${name}`;
+    errors.push(...validateHandler(handler, at), ...validateSleep(handler, `${at}.sleep`, grace));
   }
   for (const name of ['livenessProbe', 'readinessProbe', 'startupProbe']) {
     const probe = asObject(container[name]);
     if (probe) errors.push(...validateProbe(probe, `${path}.${name}`, name));
   }
+  return errors;
+}
+
+/** Kubernetes names the list in its errors, not the entry, but for an entry that occurs twice. */
+function validateResizePolicy(
+  container: JsonObject,
+  field: string,
+  podPolicy: string | undefined,
+): FieldError[] {
+  const errors: FieldError[] = [];
+  const names = new Set<string>();
+  listAt(container, 'resizePolicy').forEach((policy, index) => {
+    const name = stringAt(policy, 'resourceName');
+    if (names.has(name)) errors.push(duplicate(`${field}[${index}]`, name));
+    names.add(name);
+    if (name === '') errors.push(required(field));
+    else errors.push(...checkChoice(field, name, ['cpu', 'memory']));
+    const restart = stringAt(policy, 'restartPolicy');
+    if (restart === '') errors.push(required(field));
+    else errors.push(...checkChoice(field, restart, ['NotRequired', 'RestartContainer']));
+    if (podPolicy === 'Never' && restart !== 'NotRequired') {
+      errors.push(invalidValue(field, restart, "must be 'NotRequired' when `restartPolicy` is 'Never'"));
+    }
+  });
+  return errors;
+}
+
+const MOST_RESTART_RULES = 20;
+const MOST_EXIT_CODES = 255;
+
+/** A container's own restart policy, and rules that make exceptions by exit code. */
+function validateRestartRules(container: JsonObject, path: string): FieldError[] {
+  const errors = checkChoice(`${path}.restartPolicy`, container.restartPolicy, [
+    'Always',
+    'Never',
+    'OnFailure',
+  ]);
+  const rules = listAt(container, 'restartPolicyRules');
+  if (rules.length > 0 && isUnset(container.restartPolicy)) {
+    errors.push(required(`${path}.restartPolicy`, 'must specify restartPolicy when restart rules are used'));
+  }
+  if (rules.length > MOST_RESTART_RULES) {
+    errors.push(tooMany(`${path}.restartPolicyRules`, rules.length, MOST_RESTART_RULES));
+  }
+  rules.forEach((rule, index) => {
+    const at = `${path}.restartPolicyRules[${index}]`;
+    if (rule.action !== 'Restart') {
+      errors.push(notSupported(`${at}.action`, rule.action ?? '', ['Restart']));
+    }
+    const codes = asObject(rule.exitCodes);
+    if (!codes) {
+      errors.push(required(`${at}.exitCodes`, 'must be specified'));
+      return;
+    }
+    if (codes.operator !== 'In' && codes.operator !== 'NotIn') {
+      errors.push(notSupported(`${at}.exitCodes.operator`, codes.operator ?? '', ['In', 'NotIn']));
+    }
+    const count = Array.isArray(codes.values) ? codes.values.length : 0;
+    if (count > MOST_EXIT_CODES) errors.push(tooMany(`${at}.exitCodes.values`, count, MOST_EXIT_CODES));
+  });
   return errors;
 }
 

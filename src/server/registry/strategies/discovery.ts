@@ -1,6 +1,6 @@
 // Endpoints, and which addresses any endpoint may have.
 import type { FieldError } from '../../../api/errors.ts';
-import { dnsLabel, portNumber } from '../../../api/names.ts';
+import { dnsLabel, dnsSubdomain, portNumber } from '../../../api/names.ts';
 import type { JsonObject } from '../../../api/object.ts';
 import {
   checkChoice,
@@ -13,7 +13,7 @@ import {
   stringAt,
 } from '../../../api/validation.ts';
 import type { Strategy } from '../strategy.ts';
-import { IP_RULE, isIp } from './addresses.ts';
+import { IP_RULE, isIp, validateSpecialIp } from './addresses.ts';
 import { ageCell, nameCell } from './cells.ts';
 
 const PROTOCOLS = ['SCTP', 'TCP', 'UDP'];
@@ -23,27 +23,6 @@ function withRest(values: string[]): string {
   return values.length > SHOWN
     ? `${values.slice(0, SHOWN).join(',')} + ${values.length - SHOWN} more...`
     : values.join(',');
-}
-
-/** Addresses at which no pod of another node can be reached. */
-export function validateSpecialIp(address: string, field: string): FieldError[] {
-  if (!isIp(address)) return [invalidValue(field, address, 'must be a valid IP address')];
-  const text = address.toLowerCase();
-  if (/^0+(\.0+){3}$/.test(text) || text === '::') {
-    return [invalidValue(field, address, 'may not be unspecified (0.0.0.0 or ::)')];
-  }
-  if (text.startsWith('127.') || text === '::1') {
-    return [invalidValue(field, address, 'may not be in the loopback range (127.0.0.0/8, ::1/128)')];
-  }
-  if (text.startsWith('169.254.') || /^fe[89ab]/.test(text)) {
-    return [invalidValue(field, address, 'may not be in the link-local range (169.254.0.0/16, fe80::/10)')];
-  }
-  if (text.startsWith('224.0.0.') || /^ff02:/.test(text)) {
-    return [
-      invalidValue(field, address, 'may not be in the link-local multicast range (224.0.0.0/24, ff02::/10)'),
-    ];
-  }
-  return [];
 }
 
 export const endpointsStrategy: Strategy = {
@@ -87,6 +66,8 @@ function validateSubset(subset: JsonObject, path: string): FieldError[] {
       if (!isIp(ip)) errors.push(invalidValue(`${at}.ip`, ip, IP_RULE));
       const hostname = stringAt(address, 'hostname');
       if (hostname !== '') errors.push(...checkName(`${at}.hostname`, hostname, dnsLabel));
+      const node = stringAt(address, 'nodeName');
+      if (node !== '') errors.push(...checkName(`${at}.nodeName`, node, dnsSubdomain));
       errors.push(...validateSpecialIp(ip, `${at}.ip`));
     });
   }

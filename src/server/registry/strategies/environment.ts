@@ -2,6 +2,7 @@
 import type { FieldError } from '../../../api/errors.ts';
 import { configMapKey, dnsSubdomain, envName, qualifiedName } from '../../../api/names.ts';
 import type { JsonObject } from '../../../api/object.ts';
+import { quantityOf } from '../../../api/quantity.ts';
 import {
   asObject,
   checkName,
@@ -82,6 +83,11 @@ export function validateFieldRef(
   const errors: FieldError[] = [];
   if (stringAt(reference, 'apiVersion') === '') errors.push(required(`${path}.apiVersion`));
   const fieldPath = stringAt(reference, 'fieldPath');
+  const version = stringAt(reference, 'apiVersion');
+  if (fieldPath !== '' && version !== '' && version !== 'v1') {
+    const why = `error converting fieldPath: unsupported pod version: ${version}`;
+    return [...errors, invalidValue(`${path}.fieldPath`, fieldPath, why)];
+  }
   if (fieldPath === '') return [...errors, required(`${path}.fieldPath`)];
   const subscript = /^(metadata\.(?:labels|annotations))\['(.*)'\]$/.exec(fieldPath);
   if (subscript) {
@@ -132,7 +138,27 @@ export function validateResourceFieldRef(
       ]),
     );
   }
-  return errors;
+  return [...errors, ...validateDivisor(reference, resource, `${path}.divisor`)];
+}
+
+const CPU_DIVISORS = ['1m', '1'];
+const BYTE_DIVISORS = ['1', '1k', '1M', '1G', '1T', '1P', '1E', '1Ki', '1Mi', '1Gi', '1Ti', '1Pi', '1Ei'];
+const BYTE_RESOURCES: readonly (readonly [pattern: RegExp, name: string])[] = [
+  [/\.memory$/, 'memory'],
+  [/\.ephemeral-storage$/, 'local ephemeral storage'],
+  [/\.hugepages-/, 'hugepages'],
+];
+
+function validateDivisor(reference: JsonObject, resource: string, field: string): FieldError[] {
+  const { divisor } = reference;
+  if (divisor === undefined || quantityOf(divisor).nano === 0n || !RESOURCE_FIELDS.test(resource)) return [];
+  const bytes = BYTE_RESOURCES.find(([pattern]) => pattern.test(resource));
+  const [choices, name] = bytes ? [BYTE_DIVISORS, bytes[1]] : [CPU_DIVISORS, 'cpu'];
+  if (choices.includes(String(divisor))) return [];
+  const list = bytes ? choices.join(', ') : choices.join(' and ');
+  return [
+    invalidValue(field, resource, `only divisor's values ${list} are supported with the ${name} resource`),
+  ];
 }
 
 export function validateEnvFrom(container: JsonObject, field: string): FieldError[] {

@@ -22,6 +22,12 @@ import type { Strategy } from '../strategy.ts';
 import { ageOf, humanDuration } from './age.ts';
 import { selectorCell } from './cells.ts';
 import { validateCronSchedule, validateTimeZone } from './cron-schedule.ts';
+import {
+  validateFailurePolicy,
+  validateIndexed,
+  validateManagedBy,
+  validateSuccessPolicy,
+} from './job-policies.ts';
 import { safeMatcher, validateLabelSelector } from './label-selector.ts';
 import { defaultTemplate, podSpecWarnings, validateTemplate } from './pod-spec.ts';
 import { containerCells, emptyStatus, mismatch } from './workloads.ts';
@@ -187,6 +193,12 @@ function validateJobSpec(spec: JsonObject, path: string, withSelector: boolean):
       }
     }
   }
+  errors.push(
+    ...validateIndexed(spec, path),
+    ...validateManagedBy(spec.managedBy, `${path}.managedBy`),
+    ...validateFailurePolicy(spec, path),
+    ...validateSuccessPolicy(spec, path),
+  );
   errors.push(
     ...checkChoice(`${path}.podReplacementPolicy`, spec.podReplacementPolicy, [
       'Failed',

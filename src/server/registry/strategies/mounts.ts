@@ -56,7 +56,24 @@ export function validateMounts(
         ),
       );
     }
+    errors.push(...validateRecursiveReadOnly(mount, `${field}.recursiveReadOnly`));
   });
+  return errors;
+}
+
+function validateRecursiveReadOnly(mount: JsonObject, field: string): FieldError[] {
+  const mode = mount.recursiveReadOnly;
+  const errors = checkChoice(field, mode, ['Disabled', 'Enabled', 'IfPossible']);
+  if (mode !== 'Enabled' && mode !== 'IfPossible') return errors;
+  if (mount.readOnly !== true) {
+    errors.push(forbiddenField(field, 'may only be specified when readOnly is true'));
+  }
+  const propagation = mount.mountPropagation;
+  if (propagation !== undefined && propagation !== null && propagation !== 'None') {
+    errors.push(
+      forbiddenField(field, 'may only be specified when mountPropagation is None or not specified'),
+    );
+  }
   return errors;
 }
 

@@ -28,6 +28,14 @@ import {
   validateEphemeralContainers,
   validateInitContainers,
 } from './containers.ts';
+import {
+  claimNames,
+  validateClaims,
+  validateHostnameOverride,
+  validateHostUsers,
+  validateOs,
+} from './pod-consistency.ts';
+import { defaultPodLevelRequests, validatePodLevelResources } from './pod-level-resources.ts';
 import { validateQuantity } from './resources.ts';
 import { validatePodSecurity } from './security-context.ts';
 import { defaultVolume, validateVolumes } from './volumes.ts';
@@ -72,12 +80,20 @@ export function defaultRequests(spec: JsonObject): void {
       for (const name of Object.keys(limits)) setDefault(requests, name, limits[name] ?? null);
     }
   }
+  defaultPodLevelRequests(spec);
 }
 
 export function validatePodSpec(spec: JsonObject, path: string): FieldError[] {
   const { errors, known } = validateVolumes(listAt(spec, 'volumes'), `${path}.volumes`);
-  const facts = { volumes: known, hostNetwork: spec.hostNetwork === true };
+  const facts = {
+    volumes: known,
+    hostNetwork: spec.hostNetwork === true,
+    claims: claimNames(spec),
+    restartPolicy: stringAt(spec, 'restartPolicy'),
+    grace: numberAt(spec, 'terminationGracePeriodSeconds'),
+  };
   errors.push(
+    ...validateClaims(spec, path),
     ...validateContainers(spec, `${path}.containers`, facts),
     ...validateInitContainers(spec, `${path}.initContainers`, facts),
     ...validateEphemeralContainers(spec, `${path}.ephemeralContainers`),
@@ -99,6 +115,8 @@ export function validatePodSpec(spec: JsonObject, path: string): FieldError[] {
     ),
     ...validateGates(listAt(spec, 'schedulingGates'), `${path}.schedulingGates`),
     ...validateTopologySpread(listAt(spec, 'topologySpreadConstraints'), `${path}.topologySpreadConstraints`),
+    ...validatePodLevelResources(spec, `${path}.resources`),
+    ...validateHostUsers(spec, path),
     ...validateHost(spec, path),
   );
   return errors;
@@ -124,6 +142,7 @@ function validateHost(spec: JsonObject, path: string): FieldError[] {
   }
   named('hostname', dnsLabel);
   named('subdomain', dnsLabel);
+  errors.push(...validateHostnameOverride(spec, path));
   errors.push(...validateTolerations(listAt(spec, 'tolerations'), `${path}.tolerations`));
   listAt(spec, 'hostAliases').forEach((alias, index) => {
     const at = `${path}.hostAliases[${index}]`;
@@ -142,9 +161,7 @@ function validateHost(spec: JsonObject, path: string): FieldError[] {
   for (const name of Object.keys(overhead)) {
     errors.push(...validateQuantity(overhead[name], `${path}.overhead[${name}]`));
   }
-  const os = asObject(spec.os);
-  if (os) errors.push(...checkRequired(`${path}.os.name`, os.name, ['linux', 'windows']));
-  return errors;
+  return [...errors, ...validateOs(spec, path)];
 }
 
 function validateGates(gates: JsonObject[], field: string): FieldError[] {

@@ -12,7 +12,7 @@ import {
   stringAt,
 } from '../../../api/validation.ts';
 import { validateEphemeralContainers } from './containers.ts';
-import { validateContainerResources } from './resources.ts';
+import { isMirrorPod } from './pod-resize.ts';
 
 const UPDATABLE =
   '`spec.containers[*].image`,`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing tolerations),`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)';
@@ -142,6 +142,7 @@ function changes(spec: JsonObject, before: JsonObject): string {
 
 /** pods/ephemeralcontainers: containers may be added, never changed or taken away. */
 export function validateEphemeralUpdate(next: JsonObject, old: JsonObject): FieldError[] {
+  if (isMirrorPod(old)) return [forbiddenField('', 'static pods do not support ephemeral containers')];
   const spec = objectAt(next, 'spec');
   const errors = validateEphemeralContainers(spec, 'spec.ephemeralContainers');
   const now = new Map(listAt(spec, 'ephemeralContainers').map((container) => [container.name, container]));
@@ -162,35 +163,6 @@ export function validateEphemeralUpdate(next: JsonObject, old: JsonObject): Fiel
         ),
       );
     }
-  }
-  return errors;
-}
-
-/** pods/resize: only CPU and memory of containers, and not so that the pod's QoS class changes. */
-export function validateResize(next: JsonObject, old: JsonObject): FieldError[] {
-  const errors: FieldError[] = [];
-  for (const field of ['containers', 'initContainers']) {
-    const were = listAt(objectAt(old, 'spec'), field);
-    listAt(objectAt(next, 'spec'), field).forEach((container, index) => {
-      const path = `spec.${field}[${index}].resources`;
-      errors.push(...validateContainerResources(objectAt(container, 'resources'), path));
-      for (const part of ['limits', 'requests']) {
-        const now = objectAt(objectAt(container, 'resources'), part);
-        const was = objectAt(objectAt(were[index], 'resources'), part);
-        for (const name of new Set([...Object.keys(now), ...Object.keys(was)])) {
-          if (name === 'cpu' || name === 'memory') {
-            if (now[name] === undefined && was[name] !== undefined) {
-              errors.push(forbiddenField(`${path}.${part}`, `resource ${part} cannot be removed`));
-            }
-          } else if (!jsonEqual(now[name], was[name])) {
-            errors.push(forbiddenField('spec', 'only cpu and memory resources are mutable'));
-          }
-        }
-      }
-    });
-  }
-  if (stringAt(objectAt(next, 'status'), 'qosClass') !== stringAt(objectAt(old, 'status'), 'qosClass')) {
-    errors.push(invalidValue('metadata', null, 'Pod QOS Class may not change as a result of resizing'));
   }
   return errors;
 }

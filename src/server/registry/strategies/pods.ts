@@ -1,11 +1,13 @@
 import type { FieldError } from '../../../api/errors.ts';
 import type { JsonObject } from '../../../api/object.ts';
-import { quantityOf } from '../../../api/quantity.ts';
 import { ensureObject, listAt, numberAt, objectAt, setDefault, stringAt } from '../../../api/validation.ts';
 import { timestamp } from '../../../lib/clock.ts';
 import { fieldsAt, flagAt } from '../selection.ts';
 import type { Strategy } from '../strategy.ts';
+import { mergeLabelKeys } from './label-keys.ts';
 import { podCells } from './pod-cells.ts';
+import { validateNewPod } from './pod-consistency.ts';
+import { qosClass } from './pod-qos.ts';
 import { defaultPodSpec, defaultRequests, podSpecWarnings, validatePodSpec } from './pod-spec.ts';
 import { validatePodUpdate } from './pod-update.ts';
 
@@ -22,6 +24,7 @@ export const podStrategy: Strategy = {
     const spec = objectAt(pod, 'spec');
     // A negative grace period means: as short as can be.
     if ((numberAt(spec, 'terminationGracePeriodSeconds') ?? 0) < 0) spec.terminationGracePeriodSeconds = 1;
+    mergeLabelKeys(spec, objectAt(objectAt(pod, 'metadata'), 'labels'));
     const status: JsonObject = { phase: 'Pending', qosClass: qosClass(spec) };
     if (listAt(spec, 'schedulingGates').length > 0) {
       status.conditions = [
@@ -54,6 +57,7 @@ export const podStrategy: Strategy = {
     if (status.qosClass === undefined) status.qosClass = objectAt(old, 'status').qosClass;
   },
   validate: (pod) => validatePodSpec(objectAt(pod, 'spec'), 'spec'),
+  validateCreate: (pod) => validateNewPod(objectAt(pod, 'spec')),
   validateUpdate: (pod, old): FieldError[] => validatePodUpdate(pod, old),
   warnings: (pod) => podSpecWarnings(objectAt(pod, 'spec'), 'spec'),
   fieldLabelError: (field) => `field label not supported: ${field}`,
@@ -78,26 +82,3 @@ export const podStrategy: Strategy = {
   },
   cells: podCells,
 };
-
-/** Guaranteed when every container limits CPU and memory to what it requests; BestEffort when none asks for anything. */
-export function qosClass(spec: JsonObject): string {
-  let guaranteed = true;
-  let any = false;
-  for (const container of [...listAt(spec, 'containers'), ...listAt(spec, 'initContainers')]) {
-    const resources = objectAt(container, 'resources');
-    const limits = objectAt(resources, 'limits');
-    const requests = objectAt(resources, 'requests');
-    for (const name of ['cpu', 'memory']) {
-      const limit = nano(limits[name]);
-      const request = nano(requests[name]);
-      if (limit > 0n || request > 0n) any = true;
-      if (limit === 0n || limit !== request) guaranteed = false;
-    }
-  }
-  if (!any) return 'BestEffort';
-  return guaranteed ? 'Guaranteed' : 'Burstable';
-}
-
-function nano(value: unknown): bigint {
-  return value === undefined ? 0n : quantityOf(value).nano;
-}

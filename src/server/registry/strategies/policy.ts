@@ -23,18 +23,14 @@ import type { Strategy } from '../strategy.ts';
 import { ageOf } from './age.ts';
 import { ageCell, mapCell, nameCell } from './cells.ts';
 import { defaultTemplate, podSpecWarnings, validateTemplate } from './pod-spec.ts';
-import { validateQuantity } from './resources.ts';
+import {
+  validateQuotaAmount,
+  validateQuotaName,
+  validateScopeSelector,
+  validateScopes,
+} from './quota-rules.ts';
+import { isStandardResource } from './resources.ts';
 import { containerCells } from './workloads.ts';
-
-const SCOPES = [
-  'BestEffort',
-  'CrossNamespacePodAffinity',
-  'NotBestEffort',
-  'NotTerminating',
-  'PriorityClass',
-  'Terminating',
-  'VolumeAttributesClass',
-];
 
 export const resourceQuotaStrategy: Strategy = {
   returnsDeleted: true,
@@ -46,15 +42,10 @@ export const resourceQuotaStrategy: Strategy = {
     const hard = objectAt(spec, 'hard');
     const errors: FieldError[] = [];
     for (const name of Object.keys(hard)) {
-      errors.push(...checkName(`spec.hard[${name}]`, name, qualifiedName));
-      errors.push(...validateQuantity(hard[name], `spec.hard[${name}]`));
+      errors.push(...validateQuotaName(name, `spec.hard[${name}]`));
+      errors.push(...validateQuotaAmount(name, hard[name], `spec.hard[${name}]`));
     }
-    for (const scope of stringsAt(spec, 'scopes')) {
-      if (!SCOPES.includes(scope)) {
-        errors.push(invalidValue('spec.scopes', scope, 'unsupported scope'));
-      }
-    }
-    return errors;
+    return [...errors, ...validateScopes(spec), ...validateScopeSelector(spec)];
   },
   validateUpdate: (object, old) => {
     const sorted = (value: JsonObject): string[] => [...stringsAt(objectAt(value, 'spec'), 'scopes')].sort();
@@ -104,7 +95,7 @@ export const limitRangeStrategy: Strategy = {
       const path = `spec.limits[${index}]`;
       const type = stringAt(limit, 'type');
       const errors: FieldError[] = [];
-      if (type === '') errors.push(required(`${path}.type`));
+      errors.push(...validateLimitType(type, `${path}.type`));
       if (types.has(type)) {
         errors.push({
           reason: 'FieldValueDuplicate',
@@ -113,6 +104,11 @@ export const limitRangeStrategy: Strategy = {
         });
       }
       types.add(type);
+      for (const field of ['max', 'min', 'default', 'defaultRequest', 'maxLimitRequestRatio']) {
+        for (const name of Object.keys(objectAt(limit, field))) {
+          errors.push(...validateLimitedName(name, `${path}.${field}[${name}]`));
+        }
+      }
       return [...errors, ...validateLimitOrder(limit, path, type)];
     });
   },
@@ -148,6 +144,57 @@ function validateLimitOrder(limit: JsonObject, path: string, type: string): Fiel
   order('defaultRequest', 'max', 'default request value');
   order('default', 'max', 'default value');
   order('defaultRequest', 'default', 'default request value');
+  if (type === 'PersistentVolumeClaim') {
+    const bounded = ['min', 'max'].some((field) => objectAt(limit, field).storage !== undefined);
+    if (!bounded) {
+      errors.push(
+        required(
+          `${path}.limits`,
+          'either minimum or maximum storage value is required, but neither was provided',
+        ),
+      );
+    }
+  }
+  return [...errors, ...validateRatio(limit, path)];
+}
+
+const LIMIT_TYPES = ['Container', 'PersistentVolumeClaim', 'Pod'];
+
+function validateLimitType(type: string, field: string): FieldError[] {
+  if (type === '') return [required(field)];
+  const errors = checkName(field, type, qualifiedName);
+  if (errors.length === 0 && !type.includes('/') && !LIMIT_TYPES.includes(type)) {
+    errors.push(invalidValue(field, type, 'must be a standard limit type or fully qualified'));
+  }
+  return errors;
+}
+
+function validateLimitedName(name: string, field: string): FieldError[] {
+  const errors = checkName(field, name, qualifiedName);
+  if (errors.length === 0 && !name.includes('/') && !isStandardResource(name)) {
+    errors.push(invalidValue(field, name, 'must be a standard resource type or fully qualified'));
+  }
+  return errors;
+}
+
+/** How many times its request a container's limit may be. */
+function validateRatio(limit: JsonObject, path: string): FieldError[] {
+  const ratios = objectAt(limit, 'maxLimitRequestRatio');
+  const errors: FieldError[] = [];
+  for (const name of Object.keys(ratios)) {
+    const field = `${path}.maxLimitRequestRatio[${name}]`;
+    const ratio = quantityOf(ratios[name]).nano;
+    if (ratio < 1_000_000_000n) {
+      errors.push(invalidValue(field, ratios[name], `ratio ${ratios[name]} is less than 1`));
+    }
+    const [min, max] = [objectAt(limit, 'min')[name], objectAt(limit, 'max')[name]];
+    if (min === undefined || max === undefined || quantityOf(min).nano <= 0n) continue;
+    const widest = Number(quantityOf(max).nano) / Number(quantityOf(min).nano);
+    if (Number(ratio) / 1e9 > widest) {
+      const why = `ratio ${ratios[name]} is greater than max/min = ${widest.toFixed(6)}`;
+      errors.push(invalidValue(field, ratios[name], why));
+    }
+  }
   return errors;
 }
 

@@ -60,13 +60,19 @@ function validateAction(kind: string, action: JsonObject, path: string): FieldEr
       return validatePort(action.port, `${path}.port`);
     case 'grpc':
       return validatePort(action.port, `${path}.port`);
-    case 'sleep': {
-      const seconds = numberAt(action, 'seconds') ?? 0;
-      return seconds < 0 ? [invalidValue(path, seconds, 'must be greater than or equal to 0')] : [];
-    }
     default:
       return [];
   }
+}
+
+/** A hook that outlasts the grace period would be cut off. */
+export function validateSleep(handler: JsonObject, field: string, grace: number | undefined): FieldError[] {
+  const action = asObject(handler.sleep);
+  if (!action || grace === undefined) return [];
+  const seconds = numberAt(action, 'seconds') ?? 0;
+  if (seconds >= 0 && seconds <= grace) return [];
+  const rule = `must be non-negative and less than terminationGracePeriodSeconds (${grace})`;
+  return [invalidValue(field, seconds, rule)];
 }
 
 function validateHeaderName(header: JsonObject, path: string): FieldError[] {

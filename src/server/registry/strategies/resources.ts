@@ -5,6 +5,8 @@ import type { JsonObject } from '../../../api/object.ts';
 import { compareQuantities, quantityOf } from '../../../api/quantity.ts';
 import {
   checkName,
+  duplicate,
+  fieldNotFound,
   forbiddenField,
   invalidValue,
   listAt,
@@ -16,11 +18,50 @@ import {
 const STANDARD = new Set(['cpu', 'memory', 'ephemeral-storage']);
 
 const isHugePages = (name: string): boolean => name.startsWith('hugepages-');
+const COUNTED = new Set([
+  'pods',
+  'services',
+  'services.loadbalancers',
+  'services.nodeports',
+  'replicationcontrollers',
+  'resourcequotas',
+  'secrets',
+  'configmaps',
+  'persistentvolumeclaims',
+]);
+const PREFIXED = /^(?:requests|limits)\.(?:cpu|memory|ephemeral-storage|storage|hugepages-.+)$/;
+
+/** Has a name without a domain a meaning in Kubernetes, anywhere? */
+export function isStandardResource(name: string): boolean {
+  return (
+    STANDARD.has(name) || COUNTED.has(name) || name === 'storage' || isHugePages(name) || PREFIXED.test(name)
+  );
+}
+
+/** Can a quota limit it? Objects of any kind are counted as `count/<resource>.<group>`. */
+export function isQuotaResource(name: string): boolean {
+  const requested = /^requests\.(.+)$/.exec(name)?.[1] ?? '';
+  return (
+    name === 'cpu' ||
+    name === 'memory' ||
+    name === 'ephemeral-storage' ||
+    COUNTED.has(name) ||
+    isHugePages(name) ||
+    (PREFIXED.test(name) && name !== 'limits.storage') ||
+    requested.includes('/')
+  );
+}
+
 const isNative = (name: string): boolean => !name.includes('/') || name.includes('kubernetes.io/');
 /** What may be given out more than once; huge pages and devices may not. */
 const mayOvercommit = (name: string): boolean => isNative(name) && !isHugePages(name);
 
-export function validateContainerResources(resources: JsonObject, field: string): FieldError[] {
+/** `known`: the names of the pod's resourceClaims. */
+export function validateContainerResources(
+  resources: JsonObject,
+  field: string,
+  known: readonly string[] = [],
+): FieldError[] {
   const errors: FieldError[] = [];
   const limits = objectAt(resources, 'limits');
   const requests = objectAt(resources, 'requests');
@@ -56,7 +97,17 @@ export function validateContainerResources(resources: JsonObject, field: string)
   const claims = new Set<string>();
   listAt(resources, 'claims').forEach((claim, index) => {
     const name = stringAt(claim, 'name');
-    if (name === '') errors.push(required(`${field}.claims[${index}]`));
+    const at = `${field}.claims[${index}]`;
+    if (name === '') errors.push(required(at));
+    else if (claims.has(name)) errors.push(duplicate(at, name));
+    else if (!known.includes(name)) {
+      const choices = known.length === 0 ? ' which is empty' : `: ${[...known].sort().join(', ')}`;
+      const missing = fieldNotFound(at, name);
+      errors.push({
+        ...missing,
+        message: `${missing.message}: must be one of the names in pod.spec.resourceClaims${choices}`,
+      });
+    }
     claims.add(name);
   });
   return errors;
@@ -64,6 +115,9 @@ export function validateContainerResources(resources: JsonObject, field: string)
 
 function validateResource(name: string, value: unknown, field: string): FieldError[] {
   const errors = checkName(field, name, qualifiedName);
+  if (errors.length === 0 && !name.includes('/') && !isStandardResource(name)) {
+    errors.push(invalidValue(field, name, 'must be a standard resource type or fully qualified'));
+  }
   if (!name.includes('/') && !STANDARD.has(name) && !isHugePages(name)) {
     errors.push(invalidValue(field, name, 'must be a standard resource for containers'));
   } else if (name.startsWith('requests.')) {

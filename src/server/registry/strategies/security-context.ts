@@ -13,6 +13,7 @@ import {
   stringAt,
   stringsAt,
 } from '../../../api/validation.ts';
+import { validateDescendingPath } from './mounts.ts';
 
 const PROFILE_TYPES = ['Localhost', 'RuntimeDefault', 'Unconfined'];
 const ID_RULE = 'must be between 0 and 2147483647, inclusive';
@@ -26,27 +27,36 @@ function validateIds(context: JsonObject, path: string, fields: readonly string[
   });
 }
 
-function validateProfile(profile: JsonObject | undefined, path: string): FieldError[] {
+const MODULES = { seccompProfile: 'seccomp', appArmorProfile: 'AppArmor' } as const;
+
+function validateProfile(context: JsonObject, parent: string, field: keyof typeof MODULES): FieldError[] {
+  const profile = asObject(context[field]);
+  const path = `${parent}.${field}`;
+  const module = MODULES[field];
   if (!profile) return [];
   const type = stringAt(profile, 'type');
   const local = stringAt(profile, 'localhostProfile');
-  if (type === '') return [required(`${path}.type`, 'type is required when seccompProfile is set')];
+  if (type === '') return [required(`${path}.type`, `type is required when ${field} is set`)];
   if (!PROFILE_TYPES.includes(type)) return [notSupported(`${path}.type`, type, PROFILE_TYPES)];
   if (type === 'Localhost') {
-    return local === ''
-      ? [required(`${path}.localhostProfile`, 'must be set when seccomp type is Localhost')]
-      : [];
+    if (local === '') {
+      return [required(`${path}.localhostProfile`, `must be set when ${module} type is Localhost`)];
+    }
+    if (module === 'seccomp') return validateDescendingPath(local, `${path}.localhostProfile`);
+    return local.trim() === local
+      ? []
+      : [invalidValue(`${path}.localhostProfile`, local, 'must not be padded with whitespace')];
   }
   return local === ''
     ? []
-    : [invalidValue(`${path}.localhostProfile`, local, 'can only be set when seccomp type is Localhost')];
+    : [invalidValue(`${path}.localhostProfile`, local, `can only be set when ${module} type is Localhost`)];
 }
 
 export function validateContainerSecurity(context: JsonObject, path: string): FieldError[] {
   const errors = validateIds(context, path, ['runAsUser', 'runAsGroup']);
   errors.push(...checkChoice(`${path}.procMount`, context.procMount, ['Default', 'Unmasked']));
-  errors.push(...validateProfile(asObject(context.seccompProfile), `${path}.seccompProfile`));
-  errors.push(...validateProfile(asObject(context.appArmorProfile), `${path}.appArmorProfile`));
+  errors.push(...validateProfile(context, path, 'seccompProfile'));
+  errors.push(...validateProfile(context, path, 'appArmorProfile'));
   if (context.allowPrivilegeEscalation === false) {
     if (context.privileged === true) {
       errors.push(
@@ -113,14 +123,17 @@ export function validatePodSecurity(context: JsonObject, spec: JsonObject, path:
       });
     } else if (spec.hostNetwork === true && name.startsWith('net.')) {
       errors.push(invalidValue(field, name, `may not be specified when 'hostNetwork' is true`));
+    } else if (spec.hostIPC === true && /^(?:kernel\.(?:shm|msg)|kernel\.sem$|fs\.mqueue\.)/.test(name)) {
+      errors.push(invalidValue(field, name, `may not be specified when 'hostIPC' is true`));
     }
     names.add(name);
   });
   errors.push(
     ...checkChoice(`${path}.fsGroupChangePolicy`, context.fsGroupChangePolicy, ['Always', 'OnRootMismatch']),
     ...checkChoice(`${path}.supplementalGroupsPolicy`, context.supplementalGroupsPolicy, ['Merge', 'Strict']),
-    ...validateProfile(asObject(context.seccompProfile), `${path}.seccompProfile`),
-    ...validateProfile(asObject(context.appArmorProfile), `${path}.appArmorProfile`),
+    ...checkChoice(`${path}.seLinuxChangePolicy`, context.seLinuxChangePolicy, ['MountOption', 'Recursive']),
+    ...validateProfile(context, path, 'seccompProfile'),
+    ...validateProfile(context, path, 'appArmorProfile'),
   );
   return errors;
 }

@@ -1,5 +1,5 @@
 import type { FieldError } from '../../../api/errors.ts';
-import { dnsLabel, dnsSubdomain, portName, portNumber } from '../../../api/names.ts';
+import { dnsLabel, dnsSubdomain, portName, portNumber, qualifiedName } from '../../../api/names.ts';
 import type { JsonObject } from '../../../api/object.ts';
 import { jsonEqual } from '../../../api/patch-json.ts';
 import {
@@ -23,7 +23,7 @@ import {
 import { validateLabels } from '../../../api/validation-meta.ts';
 import { fieldsAt } from '../selection.ts';
 import type { Strategy } from '../strategy.ts';
-import { CIDR_RULE, IP_RULE, isCidr, isIp } from './addresses.ts';
+import { CIDR_RULE, IP_RULE, isCidr, isIp, validateSpecialIp } from './addresses.ts';
 import { ageCell, mapCell, nameCell } from './cells.ts';
 
 const TYPES = ['ClusterIP', 'ExternalName', 'LoadBalancer', 'NodePort'];
@@ -251,7 +251,9 @@ function validateService(service: JsonObject): FieldError[] {
   errors.push(...validateAffinity(spec));
   errors.push(...validateAddresses(spec));
   stringsAt(spec, 'externalIPs').forEach((ip, index) => {
-    if (!isIp(ip)) errors.push(invalidValue(`spec.externalIPs[${index}]`, ip, IP_RULE));
+    const field = `spec.externalIPs[${index}]`;
+    if (!isIp(ip)) errors.push(invalidValue(field, ip, IP_RULE));
+    else errors.push(...validateSpecialIp(ip, field));
   });
   if (isUnset(spec.type)) errors.push(required('spec.type'));
   else errors.push(...checkChoice('spec.type', spec.type, TYPES));
@@ -347,6 +349,11 @@ function validateAddresses(spec: JsonObject): FieldError[] {
   if (list.length > 2) {
     errors.push(invalidValue('spec.clusterIPs', list, 'may only hold up to 2 values'));
   }
+  const families = new Set(list.map((ip) => ip.includes(':')));
+  if (errors.length === 0 && list.length > 1 && families.size === 1) {
+    const why = 'may specify no more than one IP for each IP family';
+    errors.push(invalidValue('spec.clusterIPs', list, why));
+  }
   return errors;
 }
 
@@ -393,6 +400,8 @@ function validateExposure(spec: JsonObject): FieldError[] {
   }
   if (spec.loadBalancerClass !== undefined && spec.type !== 'LoadBalancer') {
     errors.push(forbiddenField('spec.loadBalancerClass', "may only be used when `type` is 'LoadBalancer'"));
+  } else if (spec.loadBalancerClass !== undefined) {
+    errors.push(...checkName('spec.loadBalancerClass', stringAt(spec, 'loadBalancerClass'), qualifiedName));
   }
   const external = stringAt(spec, 'externalTrafficPolicy');
   if (external !== '' && !isExposed(spec)) {
@@ -405,6 +414,16 @@ function validateExposure(spec: JsonObject): FieldError[] {
     );
   } else {
     errors.push(...checkChoice('spec.externalTrafficPolicy', external, ['Cluster', 'Local']));
+  }
+  const healthPort = numberAt(spec, 'healthCheckNodePort') ?? 0;
+  if (healthPort !== 0 && !(spec.type === 'LoadBalancer' && external === 'Local')) {
+    errors.push(
+      invalidValue(
+        'spec.healthCheckNodePort',
+        healthPort,
+        "may only be set when `type` is 'LoadBalancer' and `externalTrafficPolicy` is 'Local'",
+      ),
+    );
   }
   errors.push(
     ...checkChoice('spec.internalTrafficPolicy', spec.internalTrafficPolicy, ['Cluster', 'Local']),
@@ -432,13 +451,17 @@ function validateFamilies(spec: JsonObject): FieldError[] {
       invalidValue('spec.ipFamilyPolicy', policy, 'this cluster is not configured for dual-stack services'),
     );
   }
+  const seen = new Set<string>();
   stringsAt(spec, 'ipFamilies').forEach((family, index) => {
     const field = `spec.ipFamilies[${index}]`;
     if (family !== 'IPv4' && family !== 'IPv6') {
       errors.push(notSupported(field, family, ['IPv4', 'IPv6']));
+    } else if (seen.has(family)) {
+      errors.push(duplicate(field, family));
     } else if (family === 'IPv6') {
       errors.push(invalidValue(field, family, 'not configured on this cluster'));
     }
+    seen.add(family);
   });
   return errors;
 }

@@ -18,11 +18,13 @@ import {
   setDefault,
   stringAt,
   stringsAt,
+  tooLong,
 } from '../../../api/validation.ts';
 import { checkImmutable } from '../../../api/validation-meta.ts';
 import type { Strategy } from '../strategy.ts';
 import { accessModesCell, ageCell, nameCell } from './cells.ts';
-import { validateNodeSelector } from './label-selector.ts';
+import { normaliseSources, validateSources } from './claim-sources.ts';
+import { validateLabelSelector, validateNodeSelector } from './label-selector.ts';
 import { validateQuantity } from './resources.ts';
 import { validateSource } from './volumes.ts';
 
@@ -146,6 +148,10 @@ function validateVolume(volume: JsonObject): FieldError[] {
     ),
   );
   const affinity = asObject(objectAt(spec, 'nodeAffinity').required);
+  if (asObject(spec.nodeAffinity) && !affinity) {
+    const why = 'must specify required node constraints';
+    errors.push(required('spec.nodeAffinity.required', why));
+  }
   if (affinity) errors.push(...validateNodeSelector(affinity, 'spec.nodeAffinity.required'));
   let given = 0;
   for (const kind of VOLUME_SOURCES) {
@@ -156,6 +162,15 @@ function validateVolume(volume: JsonObject): FieldError[] {
     else errors.push(...validateVolumeSource(kind, source, spec));
   }
   if (given === 0) errors.push(required('spec', 'must specify a volume type'));
+  const path = stringAt(objectAt(spec, 'hostPath'), 'path');
+  if (/^\/+(?:\.?\/*)*$/.test(path) && spec.persistentVolumeReclaimPolicy === 'Recycle') {
+    errors.push(
+      forbiddenField(
+        'spec.persistentVolumeReclaimPolicy',
+        "may not be 'recycle' for a hostPath mount of '/'",
+      ),
+    );
+  }
   errors.push(...checkChoice('spec.volumeMode', spec.volumeMode, VOLUME_MODES));
   const storageClass = stringAt(spec, 'storageClassName');
   if (storageClass !== '') errors.push(...checkName('spec.storageClassName', storageClass, dnsSubdomain));
@@ -173,11 +188,21 @@ function validateVolumeSource(kind: string, source: JsonObject, spec: JsonObject
     return errors;
   }
   if (kind === 'csi') {
-    return ['driver', 'volumeHandle']
-      .filter((field) => stringAt(source, field) === '')
-      .map((field) => required(`${path}.${field}`));
+    const driver = stringAt(source, 'driver');
+    return [
+      ...(driver === '' ? [required(`${path}.driver`)] : validateDriver(driver, `${path}.driver`)),
+      ...(stringAt(source, 'volumeHandle') === '' ? [required(`${path}.volumeHandle`)] : []),
+    ];
   }
   return validateSource(kind, source, path);
+}
+
+const LONGEST_DRIVER = 63;
+
+function validateDriver(name: string, field: string): FieldError[] {
+  const errors = name.length > LONGEST_DRIVER ? [tooLong(field, LONGEST_DRIVER)] : [];
+  for (const rule of dnsSubdomain(name.toLowerCase())) errors.push(invalidValue(field, name, rule));
+  return errors;
 }
 
 export const claimStrategy: Strategy = {
@@ -186,17 +211,15 @@ export const claimStrategy: Strategy = {
     setDefault(ensureObject(claim, 'spec'), 'volumeMode', 'Filesystem');
     const status = ensureObject(claim, 'status');
     if (isUnset(status.phase)) status.phase = 'Pending';
-    const source = asObject(objectAt(claim, 'spec').dataSource);
-    if (source && objectAt(claim, 'spec').dataSourceRef === undefined) {
-      objectAt(claim, 'spec').dataSourceRef = { ...source };
-    }
   },
   prepareForCreate: (claim) => {
+    normaliseSources(objectAt(claim, 'spec'));
     claim.status = { phase: 'Pending' };
   },
   validate: (claim) => {
     const spec = objectAt(claim, 'spec');
     const errors = validateAccessModes(spec);
+    errors.push(...validateLabelSelector(asObject(spec.selector), 'spec.selector'));
     const { storage } = objectAt(objectAt(spec, 'resources'), 'requests');
     if (storage === undefined) errors.push(required('spec.resources[storage]'));
     else {
@@ -208,6 +231,11 @@ export const claimStrategy: Strategy = {
     const storageClass = stringAt(spec, 'storageClassName');
     if (storageClass !== '') errors.push(...checkName('spec.storageClassName', storageClass, dnsSubdomain));
     errors.push(...checkChoice('spec.volumeMode', spec.volumeMode, VOLUME_MODES));
+    errors.push(...validateSources(spec));
+    const attributes = stringAt(spec, 'volumeAttributesClassName');
+    if (attributes !== '') {
+      errors.push(...checkName('spec.volumeAttributesClassName', attributes, dnsSubdomain));
+    }
     return errors;
   },
   validateUpdate: validateClaimUpdate,

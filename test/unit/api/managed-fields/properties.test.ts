@@ -93,7 +93,7 @@ function after(steps: readonly Step[]): State {
 const RUNS = { seed: 7, numRuns: 400 };
 const steps = fc.array(step, { maxLength: 6 });
 
-test('an apply that is repeated changes nothing at all', () => {
+test('an apply that is repeated changes nothing at all', { timeout: 60_000 }, () => {
   fc.assert(
     fc.property(steps, manager, anyConfig, (before, name, config) => {
       const first = take(after(before), { manager: name, config, kind: 'force' }, 't1');

@@ -21,8 +21,7 @@ import {
 } from '../../../../api/validation.ts';
 import { checkImmutable, validateLabels } from '../../../../api/validation-meta.ts';
 import type { Strategy } from '../../strategy.ts';
-import { IP_RULE, isIp, isIpv4 } from '../addresses.ts';
-import { validateSpecialIp } from '../discovery.ts';
+import { IP_RULE, isIp, isIpv4, validateSpecialIp } from '../addresses.ts';
 import { row } from './rows.ts';
 
 const ADDRESS_TYPES = ['FQDN', 'IPv4', 'IPv6'];

@@ -1,6 +1,6 @@
 import * as fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { JsonSyntaxError, parseJson } from '../../../src/server/http/json-text.ts';
+import { JsonSyntaxError, parseJson } from '../../../src/api/json-text.ts';
 
 test('whatever JSON.stringify writes is read as JSON.parse reads it', () => {
   fc.assert(
