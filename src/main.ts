@@ -111,6 +111,21 @@ const RUN: Record<string, (invocation: Invocation) => Promise<number>> = {
     return complete ? 0 : 1;
   },
 
+  cleanup: async ({ sources }) => {
+    const [{ resolveServerConfig }, { SystemClock }, { cleanUpBoard }] = await Promise.all([
+      import('./config/config.ts'),
+      import('./lib/clock.ts'),
+      import('./agent/agent.ts'),
+    ]);
+    const said = sources.flags.findLast(({ flag }) => flag === 'yes')?.value;
+    const flags = sources.flags.filter(({ flag }) => flag !== 'yes');
+    const { config } = resolveServerConfig({ ...sources, flags });
+    const deps = { clock: new SystemClock(), logger: await makeLogger('warn', []) };
+    const { text, complete } = await cleanUpBoard({ ...config, remove: said === 'true' }, deps);
+    process.stdout.write(text);
+    return complete ? 0 : 1;
+  },
+
   config: async ({ sources }) => {
     const { resolveServerConfig } = await import('./config/config.ts');
     const { config, warnings } = resolveServerConfig(sources);

@@ -36,6 +36,8 @@ export function resolveServerConfig(sources: ConfigSources): Resolved<ServerConf
     writeKubeconfig: values.writeKubeconfig ?? `${values.dataDir}/kubeconfig`,
   };
   checkTogether(config);
+  checkSoftThresholds(config);
+  checkImages(config);
   return { config, warnings };
 }
 
@@ -45,6 +47,8 @@ export function resolveAgentConfig(sources: ConfigSources): Resolved<AgentConfig
   if (values.server === undefined) {
     throw new ConfigError('--server is missing: copepod agent --server https://HOST:6443 --token TOKEN');
   }
+  checkSoftThresholds(values);
+  checkImages(values);
   return {
     config: { ...values, server: values.server, nodeName: values.nodeName ?? defaultNodeName() },
     warnings,
@@ -71,6 +75,49 @@ function checkTogether(config: ServerConfig): void {
       `--https-listen-port and --mqtt-listen-port are both ${config.httpsListenPort}: choose two ports (0 switches mqtts off)`,
     );
   }
+}
+
+/** What the kubelet asks of the two thresholds; a deadline without end would be none. */
+function checkImages(
+  config: Pick<
+    ServerConfig,
+    | 'imageGcHighThreshold'
+    | 'imageGcLowThreshold'
+    | 'imagePullProgressDeadline'
+    | 'imageMaximumGcAge'
+    | 'minimumImageTtlDuration'
+  >,
+): void {
+  const { imageGcHighThreshold: high, imageGcLowThreshold: low } = config;
+  if (low >= high) {
+    throw new ConfigError(
+      `--image-gc-low-threshold ${low} has to be lower than --image-gc-high-threshold ${high}`,
+    );
+  }
+  if (config.imagePullProgressDeadline === 0) {
+    throw new ConfigError('--image-pull-progress-deadline 0 is not allowed: expected a duration like 2m');
+  }
+  if (config.imageMaximumGcAge > 0 && config.imageMaximumGcAge <= config.minimumImageTtlDuration) {
+    throw new ConfigError('--image-maximum-gc-age has to be longer than --minimum-image-ttl-duration');
+  }
+}
+
+/** Without its grace period a soft threshold would be a hard one. */
+function checkSoftThresholds({
+  evictionSoft,
+  evictionSoftGracePeriod,
+}: Pick<ServerConfig, 'evictionSoft' | 'evictionSoftGracePeriod'>): void {
+  const timed = new Set(evictionSoftGracePeriod.map(({ signal }) => signal));
+  const soft = new Set(evictionSoft.map(({ signal }) => signal));
+  const missing = [...soft].find((signal) => !timed.has(signal));
+  if (missing) {
+    throw new ConfigError(
+      `--eviction-soft ${missing} has no grace period: add --eviction-soft-grace-period ${missing}=90s`,
+    );
+  }
+  const idle = [...timed].find((signal) => !soft.has(signal));
+  if (idle)
+    throw new ConfigError(`--eviction-soft-grace-period ${idle} has no --eviction-soft that it is for`);
 }
 
 /** Node names are DNS names: k8s lower-cases the host name and so do we; what is not allowed becomes a dash. */

@@ -57,7 +57,10 @@ function parseSaid(setting: Setting<unknown>, { where, texts }: Said): unknown {
     const value = setting.type.parse(text);
     if (value === undefined) {
       const shown = setting.secret ? 'the value' : JSON.stringify(text);
-      throw new ConfigError(`${where}: ${shown} is not allowed, expected ${setting.type.expected}`);
+      const guess = nearest(text, setting.type.words ?? []);
+      throw new ConfigError(
+        `${where}: ${shown} is not allowed, expected ${setting.type.expected}${guess ? `; did you mean ${guess}?` : ''}`,
+      );
     }
     return value;
   });

@@ -6,6 +6,8 @@ export interface ValueType<T> {
   readonly expected: string;
   /** The placeholder in --help; absent for switches, which take no value. */
   readonly placeholder?: string;
+  /** Where only some words are allowed: them, to tell which one was meant. */
+  readonly words?: readonly string[];
   /** Undefined: not allowed. */
   parse(text: string): T | undefined;
 }
@@ -53,6 +55,8 @@ export const path: ValueType<string> = {
   parse: (text) => (text.startsWith('/') ? text.replace(/(.)\/+$/, '$1') : undefined),
 };
 
+const VERIFICATION_POLICIES = ['NeverVerify', 'NeverVerifyPreloadedImages', 'AlwaysVerify'] as const;
+
 const portNumber = (text: string, lowest: number): number | undefined => {
   const port = /^\d{1,5}$/.test(text) ? Number(text) : -1;
   return port >= lowest && port <= 65535 ? port : undefined;
@@ -74,6 +78,30 @@ export const count: ValueType<number> = {
   expected: 'a whole number, 0 or more',
   placeholder: 'N',
   parse: (text) => (/^\d{1,9}$/.test(text) ? Number(text) : undefined),
+};
+
+export const rate: ValueType<number> = {
+  expected: 'a number, 0 or more',
+  placeholder: 'NUMBER',
+  parse: (text) => (/^\d{1,6}(\.\d{1,6})?$/.test(text) ? Number(text) : undefined),
+};
+
+export const percent: ValueType<number> = {
+  expected: 'a percentage, 0 to 100',
+  placeholder: 'PERCENT',
+  parse: (text) => (/^\d{1,3}$/.test(text) && Number(text) <= 100 ? Number(text) : undefined),
+};
+
+export const parallel: ValueType<number> = {
+  expected: 'a whole number, 1 to 100',
+  placeholder: 'N',
+  parse: (text) => (/^[1-9]\d?$|^100$/.test(text) ? Number(text) : undefined),
+};
+
+export const verificationPolicy: ValueType<(typeof VERIFICATION_POLICIES)[number]> = {
+  expected: 'NeverVerify, NeverVerifyPreloadedImages or AlwaysVerify',
+  placeholder: 'POLICY',
+  parse: (text) => VERIFICATION_POLICIES.find((policy) => policy === text),
 };
 
 export const ip: ValueType<string> = {
@@ -125,6 +153,15 @@ export const measured: ValueType<'off' | 'scores' | 'full'> = {
   parse: (text) => (['off', 'scores', 'full'] as const).find((mode) => mode === text),
 };
 
+const PROXY_MODES = ['auto', 'nftables', 'userspace'] as const;
+
+export const proxyMode: ValueType<(typeof PROXY_MODES)[number]> = {
+  expected: 'auto, nftables or userspace',
+  placeholder: 'MODE',
+  words: PROXY_MODES,
+  parse: (text) => PROXY_MODES.find((mode) => mode === text),
+};
+
 export const httpsUrl: ValueType<string> = {
   expected: 'a URL such as https://192.168.1.10:6443',
   placeholder: 'URL',
@@ -142,6 +179,14 @@ export const dockerHost: ValueType<string> = {
   expected: "the Docker Engine's local socket, unix:///path",
   placeholder: 'unix:///PATH',
   parse: (text) => (/^unix:\/\/\/[^/]/.test(text) ? text : undefined),
+};
+
+/** As of the kubelet: a namespaced sysctl, or a prefix of such. */
+export const sysctlPattern: ValueType<string> = {
+  expected: 'a sysctl of kernel.sem, kernel.shm*, kernel.msg*, fs.mqueue.* or net.*',
+  placeholder: 'SYSCTL',
+  parse: (text) =>
+    /^(kernel\.sem|(kernel\.(shm|msg)|fs\.mqueue\.|net\.)[a-z0-9_.-]*\*?)$/.test(text) ? text : undefined,
 };
 
 export const nodeLabel: ValueType<NodeLabel> = {
@@ -187,7 +232,17 @@ function originOf(text: string, protocols: readonly string[]): string | undefine
   return protocols.includes(url.protocol) && url.hostname !== '' ? text.replace(/\/+$/, '') : undefined;
 }
 
-const DURATION_UNITS: Readonly<Record<string, number>> = { s: 1, m: 60, h: 3600, d: 86_400 };
+export const DURATION_UNITS: Readonly<Record<string, number>> = { s: 1, m: 60, h: 3600, d: 86_400 };
+
+const COMPONENTS = ['ingress', 'servicelb', 'local-storage', 'metrics', 'dashboard'] as const;
+
+/** Under the names that k3s has for them, where it has one. */
+export const component: ValueType<(typeof COMPONENTS)[number]> = {
+  expected: `one of ${COMPONENTS.join(', ')}`,
+  placeholder: 'COMPONENT',
+  words: COMPONENTS,
+  parse: (text) => COMPONENTS.find((name) => name === text),
+};
 
 /** In milliseconds; 0 is for ever. */
 export const duration: ValueType<number> = {

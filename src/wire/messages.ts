@@ -1,4 +1,6 @@
 import type { BoardMeasurements } from '../api/board.ts';
+import type { Component } from '../api/components.ts';
+import type { IngressSettings } from '../api/ingress.ts';
 import type { ConfigMap, Node, PersistentVolume, Pod, PodStatus, Secret } from '../api/types/core-v1.ts';
 import type { LabelSelector } from '../api/types/meta-v1.ts';
 
@@ -11,6 +13,14 @@ export const WIRE_VERSION = 1;
 export interface DesiredPod {
   v: 1;
   pod: Pod;
+  /** Of a pod that has not started: why its node may not run it, as far as the server can tell. */
+  objection?: NodeObjection;
+}
+
+/** Reason and message as the kubelet's admission has them. */
+export interface NodeObjection {
+  reason: string;
+  message: string;
 }
 
 /**
@@ -112,6 +122,16 @@ export interface VolumeReport {
   error?: string;
 }
 
+/** What a node has of images. Retained: sent when something of it changed, and on every connect. */
+export interface ImageReport {
+  v: 1;
+  /** As in node.status.images: the largest first, not all of many. */
+  images: { names: string[]; sizeBytes: number }[];
+  /** The node's GOARCH, and the images that certainly have nothing for it. */
+  architecture: string;
+  lacking: string[];
+}
+
 export interface EventReport {
   v: 1;
   namespace: string;
@@ -184,9 +204,11 @@ export interface ClusterInfo {
   stubDomains?: Record<string, string[]>;
   /** From the same: in place of the board's own. */
   upstreamNameservers?: string[];
+  /** What the cluster does without (`--disable`). */
+  disabled?: Component[];
 }
 
-/** One Service with its ready endpoints: all a node needs to program it and to answer for its name. */
+/** One Service with its endpoints: all a node needs to program it and to answer for its name. */
 export interface SharedService {
   v: 1;
   namespace: string;
@@ -199,6 +221,12 @@ export interface SharedService {
   /** Of a headless Service: ready endpoints that none of the ports lists. */
   hosts?: { ip: string; hostname?: string }[];
   externalIPs?: string[];
+  /** Addresses of load balancers that reach the Service without leaving the cluster. */
+  balancerIPs?: string[];
+  /** Who may use those: CIDRs. Absent: everyone. */
+  sourceRanges?: string[];
+  /** A board answers there whether it has a ready endpoint of its own. */
+  healthCheckNodePort?: number;
   sessionAffinitySeconds?: number;
   externalTrafficPolicy?: 'Cluster' | 'Local';
   internalTrafficPolicy?: 'Cluster' | 'Local';
@@ -210,8 +238,21 @@ export interface SharedServicePort {
   protocol: 'TCP' | 'UDP' | 'SCTP';
   port: number;
   nodePort?: number;
-  /** `hostname`: the endpoint has a name of its own below the Service's. */
-  endpoints: { ip: string; port: number; node: string; hostname?: string }[];
+  endpoints: SharedEndpoint[];
+}
+
+export interface SharedEndpoint {
+  ip: string;
+  port: number;
+  /** '' when it is none of a node's. */
+  node: string;
+  /** It has a name of its own below the Service's. */
+  hostname?: string;
+  /** It terminates and still serves: for whoever has no ready one (KEP-1669). */
+  leaving?: true;
+  /** The zones and the nodes that it is meant for. */
+  zones?: string[];
+  nodes?: string[];
 }
 
 /** A NetworkPolicy with its peers looked up by the server. Selectors are for the board's own pods. */
@@ -250,6 +291,41 @@ export interface SharedNode {
   name: string;
   internalIP: string;
   podCIDR: string;
+  /** Label topology.kubernetes.io/zone. */
+  zone?: string;
+}
+
+/** An Ingress of a class of ours. Its certificates come to the serving nodes as Secrets, over their own branches. */
+export interface SharedIngress extends IngressSettings {
+  v: 1;
+  namespace: string;
+  name: string;
+  /** metadata.creationTimestamp: of two that say the same, the older is right. */
+  created: string;
+  defaultBackend?: SharedIngressBackend;
+  rules: SharedIngressRule[];
+  /** `secret` is absent where the board's own certificate shall do. */
+  tls: { hosts: string[]; secret?: string }[];
+}
+
+export interface SharedIngressRule {
+  /** Absent: any. `*.example.com` is exactly one label more. */
+  host?: string;
+  paths: { path: string; type: 'Exact' | 'Prefix'; backend: SharedIngressBackend }[];
+}
+
+/** A Service of the Ingress' namespace and the number or name of its port; without: a backend that nobody here can serve. */
+export interface SharedIngressBackend {
+  service?: string;
+  port?: number | string;
+}
+
+/** Which Ingresses there are and which nodes serve them; published after every change of either. */
+export interface SharedIngressSet {
+  v: 1;
+  /** `namespace/name`. */
+  ingresses: string[];
+  nodes: string[];
 }
 
 /**

@@ -16,10 +16,13 @@
  *   copepod/v1/nodes/<node>/pods/<uid>/status                up, QoS 1: PodStatusReport
  *   copepod/v1/nodes/<node>/events                           up, QoS 1: EventReport
  *   copepod/v1/nodes/<node>/volumes                          up, QoS 1: VolumeReport
+ *   copepod/v1/nodes/<node>/images                           up, retained: ImageReport
  *   copepod/v1/shared/cluster                                down, retained: ClusterInfo
  *   copepod/v1/shared/services/<ns>/<name>                   down, retained: SharedService
  *   copepod/v1/shared/nodes/<name>                           down, retained: SharedNode
  *   copepod/v1/shared/policies/<ns>/<name>                   down, retained: SharedPolicy
+ *   copepod/v1/shared/ingresses/<ns>/<name>                  down, retained: SharedIngress
+ *   copepod/v1/shared/ingress                                down, retained: SharedIngressSet
  *   copepod/v1/shared/digest                                 down, retained: SharedDigest
  */
 const ROOT = 'copepod/v1';
@@ -43,10 +46,13 @@ export const topics = {
   podStatus: (node: string, uid: string) => `${ROOT}/nodes/${node}/pods/${uid}/status`,
   events: (node: string) => `${ROOT}/nodes/${node}/events`,
   volumes: (node: string) => `${ROOT}/nodes/${node}/volumes`,
+  images: (node: string) => `${ROOT}/nodes/${node}/images`,
   cluster: () => `${ROOT}/shared/cluster`,
   sharedService: (namespace: string, name: string) => `${ROOT}/shared/services/${namespace}/${name}`,
   sharedNode: (name: string) => `${ROOT}/shared/nodes/${name}`,
   sharedPolicy: (namespace: string, name: string) => `${ROOT}/shared/policies/${namespace}/${name}`,
+  sharedIngress: (namespace: string, name: string) => `${ROOT}/shared/ingresses/${namespace}/${name}`,
+  sharedIngressSet: () => `${ROOT}/shared/ingress`,
   sharedDigest: () => `${ROOT}/shared/digest`,
 } as const;
 
@@ -62,18 +68,27 @@ export const filters = {
   allPodStatuses: () => `${ROOT}/nodes/+/pods/+/status`,
   allEvents: () => `${ROOT}/nodes/+/events`,
   allVolumes: () => `${ROOT}/nodes/+/volumes`,
+  allImages: () => `${ROOT}/nodes/+/images`,
   /** What servers publish and brokers keep: to find what an earlier server left behind at an external broker. */
   allDesired: () => `${ROOT}/nodes/+/desired/#`,
 } as const;
 
-const UPWARD = ['alive', 'register', 'heartbeat', 'events', 'usage', 'volumes'];
+const UPWARD = ['alive', 'register', 'heartbeat', 'events', 'usage', 'volumes', 'images'];
 
 /** The parts of a topic below the root, or undefined for a foreign topic. */
 export function parseTopic(topic: string): string[] | undefined {
   return topic.startsWith(`${ROOT}/`) ? topic.slice(ROOT.length + 1).split('/') : undefined;
 }
 
-export type UpwardKind = 'alive' | 'register' | 'heartbeat' | 'events' | 'usage' | 'volumes' | 'status';
+export type UpwardKind =
+  | 'alive'
+  | 'register'
+  | 'heartbeat'
+  | 'events'
+  | 'usage'
+  | 'volumes'
+  | 'images'
+  | 'status';
 
 /** The node that an upward message came from and what it is; `uid` is set for a pod's status. */
 export function parseUpward(topic: string): { node: string; kind: UpwardKind; uid?: string } | undefined {
@@ -106,7 +121,8 @@ export function parseDesired(node: string, topic: string): DesiredTopic | undefi
 export type SharedTopic =
   | { kind: 'cluster' }
   | { kind: 'digest' }
-  | { kind: 'service' | 'policy'; namespace: string; name: string }
+  | { kind: 'ingress-set' }
+  | { kind: 'service' | 'policy' | 'ingress'; namespace: string; name: string }
   | { kind: 'node'; name: string };
 
 /** What a topic of the shared branch is about. */
@@ -121,6 +137,10 @@ export function parseShared(topic: string): SharedTopic | undefined {
     return { kind: 'policy', namespace: rest[0] as string, name: rest[1] as string };
   }
   if (kind === 'nodes' && rest.length === 1) return { kind: 'node', name: rest[0] as string };
+  if (kind === 'ingress' && rest.length === 0) return { kind: 'ingress-set' };
+  if (kind === 'ingresses' && rest.length === 2) {
+    return { kind: 'ingress', namespace: rest[0] as string, name: rest[1] as string };
+  }
   return undefined;
 }
 

@@ -6,11 +6,14 @@ import type {
   DesiredPod,
   EventReport,
   Heartbeat,
+  ImageReport,
   MeasureRequest,
   NodeRegistration,
   PodStatusReport,
   PodUsageReport,
   SharedDigest,
+  SharedIngress,
+  SharedIngressSet,
   SharedNode,
   SharedPolicy,
   SharedService,
@@ -48,11 +51,14 @@ export interface Messages {
   MeasureRequest: MeasureRequest;
   PodUsageReport: PodUsageReport;
   VolumeReport: VolumeReport;
+  ImageReport: ImageReport;
   EventReport: EventReport;
   ClusterInfo: ClusterInfo;
   SharedService: SharedService;
   SharedNode: SharedNode;
   SharedPolicy: SharedPolicy;
+  SharedIngress: SharedIngress;
+  SharedIngressSet: SharedIngressSet;
   SharedDigest: SharedDigest;
 }
 
@@ -104,11 +110,16 @@ const policyRules = array(
   1000,
 );
 
+const ingressBackend = object({ 'service?': name });
+
 /** Every message: its fields (besides `v`) and the most bytes that its JSON may have. */
 const MESSAGES: Readonly<Record<MessageKind, { readonly maxBytes: number; readonly shape: Shape }>> = {
   DesiredPod: {
     maxBytes: OBJECT_BYTES,
-    shape: object({ pod: object({ metadata, spec: object({ containers: array(anything, 1000) }) }) }),
+    shape: object({
+      pod: object({ metadata, spec: object({ containers: array(anything, 1000) }) }),
+      'objection?': object({ reason: text(253), message: text(KIB) }),
+    }),
   },
   DesiredConfig: {
     maxBytes: OBJECT_BYTES,
@@ -191,6 +202,14 @@ const MESSAGES: Readonly<Record<MessageKind, { readonly maxBytes: number; readon
   },
   MeasureRequest: { maxBytes: KIB, shape: object({ forMs: integer(0) }) },
   VolumeReport: { maxBytes: 4 * KIB, shape: object({ name, uid: text(128), 'error?': text(2048) }) },
+  ImageReport: {
+    maxBytes: 256 * KIB,
+    shape: object({
+      images: array(object({ names: array(text(1024), 16), sizeBytes: integer(0) }), 200),
+      architecture: text(64),
+      lacking: array(text(1024), 200),
+    }),
+  },
   PodUsageReport: {
     maxBytes: 256 * KIB,
     shape: object({ windowMs: integer(1), pods: map(map(array(number(0), 2), 1000), 1000) }),
@@ -238,6 +257,7 @@ const MESSAGES: Readonly<Record<MessageKind, { readonly maxBytes: number; readon
       clusterDomain: name,
       'stubDomains?': map(array(text(128), 16), 100),
       'upstreamNameservers?': array(text(128), 16),
+      'disabled?': array(text(64), 32),
     }),
   },
   SharedService: {
@@ -251,6 +271,9 @@ const MESSAGES: Readonly<Record<MessageKind, { readonly maxBytes: number; readon
       'externalName?': name,
       'hosts?': array(object({ ip, 'hostname?': text(63) }), 10_000),
       'externalIPs?': array(ip, 256),
+      'balancerIPs?': array(ip, 1000),
+      'sourceRanges?': array(text(64), 1000),
+      'healthCheckNodePort?': port,
       'sessionAffinitySeconds?': integer(0),
       'externalTrafficPolicy?': oneOf('Cluster', 'Local'),
       'internalTrafficPolicy?': oneOf('Cluster', 'Local'),
@@ -260,7 +283,18 @@ const MESSAGES: Readonly<Record<MessageKind, { readonly maxBytes: number; readon
           protocol: oneOf('TCP', 'UDP', 'SCTP'),
           port,
           'nodePort?': port,
-          endpoints: array(object({ ip, port, node: name, 'hostname?': text(63) }), 10_000),
+          endpoints: array(
+            object({
+              ip,
+              port,
+              node: name,
+              'hostname?': text(63),
+              'leaving?': constant(true),
+              'zones?': array(text(63), 64),
+              'nodes?': array(name, 64),
+            }),
+            10_000,
+          ),
         }),
         1000,
       ),
@@ -268,7 +302,7 @@ const MESSAGES: Readonly<Record<MessageKind, { readonly maxBytes: number; readon
   },
   SharedNode: {
     maxBytes: 4 * KIB,
-    shape: object({ name, internalIP: ip, podCIDR: text(64) }),
+    shape: object({ name, internalIP: ip, podCIDR: text(64), 'zone?': text(63) }),
   },
   SharedPolicy: {
     maxBytes: OBJECT_BYTES,
@@ -279,6 +313,31 @@ const MESSAGES: Readonly<Record<MessageKind, { readonly maxBytes: number; readon
       'ingress?': policyRules,
       'egress?': policyRules,
     }),
+  },
+  SharedIngress: {
+    maxBytes: OBJECT_BYTES,
+    shape: object({
+      namespace: text(63),
+      name,
+      created: text(64),
+      'defaultBackend?': ingressBackend,
+      rules: array(
+        object({
+          'host?': name,
+          paths: array(
+            object({ path: text(8 * KIB), type: oneOf('Exact', 'Prefix'), backend: ingressBackend }),
+          ),
+        }),
+      ),
+      tls: array(object({ hosts: array(name), 'secret?': name })),
+      'sslRedirect?': constant(true),
+      'backendTls?': constant(true),
+      'timeoutSeconds?': integer(0),
+    }),
+  },
+  SharedIngressSet: {
+    maxBytes: OBJECT_BYTES,
+    shape: object({ ingresses: array(text(317), 20_000), nodes: array(name, 10_000) }),
   },
   SharedDigest: {
     maxBytes: OBJECT_BYTES,
