@@ -14,7 +14,8 @@ export default defineConfig({
       project('component', { testTimeout: 30_000 }),
       // Its two files of seeds run beside each other, also on a machine of two cores.
       project('simulation', { testTimeout: 600_000, maxWorkers: 2 }),
-      project('e2e', { testTimeout: 240_000, hookTimeout: 240_000, fileParallelism: false }),
+      // Every file has boards, networks and engines of its own, and waits for them most of the time.
+      project('e2e', { testTimeout: 240_000, hookTimeout: 240_000, maxWorkers: 2 }),
     ],
   },
 });

@@ -10,6 +10,7 @@ import {
   qualifiedName,
 } from './names.ts';
 import type { Json, JsonObject } from './object.ts';
+import { jsonEqual } from './patch-json.ts';
 import {
   checkName,
   forbiddenField,
@@ -160,14 +161,27 @@ export function validateMetaUpdate(next: JsonObject, old: JsonObject): FieldErro
       );
     }
   }
-  for (const field of ['name', 'namespace', 'uid', 'creationTimestamp']) {
-    errors.push(...checkImmutable(`metadata.${field}`, next[field], old[field]));
-  }
+  for (const field of IMMUTABLE) errors.push(...checkImmutable(`metadata.${field}`, next[field], old[field]));
   return errors;
 }
 
-export function checkImmutable(field: string, next: Json | undefined, old: Json | undefined): FieldError[] {
-  return JSON.stringify(next ?? null) === JSON.stringify(old ?? null)
+const IMMUTABLE = [
+  'name',
+  'namespace',
+  'uid',
+  'creationTimestamp',
+  'deletionTimestamp',
+  'deletionGracePeriodSeconds',
+];
+
+/** `unset` is what an absent value is shown as: Go prints a pointer as "null", a list or map as null. */
+export function checkImmutable(
+  field: string,
+  next: Json | undefined,
+  old: Json | undefined,
+  unset: Json = 'null',
+): FieldError[] {
+  return jsonEqual(next ?? null, old ?? null)
     ? []
-    : [invalidValue(field, next ?? null, 'field is immutable')];
+    : [invalidValue(field, next ?? unset, 'field is immutable')];
 }

@@ -295,6 +295,11 @@ export const serverSettings = {
     defaultText: 'no audit log',
     help: 'File that requests are logged to: who did what, without bodies (audit.k8s.io/v1, one JSON object a line).',
   }),
+  auditPolicyFile: optional(types.path, {
+    flag: 'audit-policy-file',
+    defaultText: 'everything at level Metadata, without what machines ask for all the time',
+    help: 'Policy (audit.k8s.io/v1, YAML) that says what --audit-log-path is told of which request.',
+  }),
   auditLogMaxSize: withDefault(types.count, 10, {
     flag: 'audit-log-maxsize',
     help: 'Mebibytes after which that file is put aside and a new one begun.',

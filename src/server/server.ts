@@ -79,6 +79,7 @@ export interface ServerOptions {
   /** Of Secrets in the database. */
   secretsEncryption: boolean;
   auditLogPath?: string | undefined;
+  auditPolicyFile?: string | undefined;
   /** Mebibytes. */
   auditLogMaxSize: number;
   /** Days; 0: no limit. */
@@ -378,11 +379,19 @@ async function compose(
 }
 
 async function auditLog(options: ServerOptions, { clock, logger }: ServerDependencies) {
-  const { auditLogPath: path, auditLogMaxSize, auditLogMaxAge, auditLogMaxBackup } = options;
-  if (path === undefined) return undefined;
+  const { auditLogPath: path, auditPolicyFile, auditLogMaxSize, auditLogMaxAge, auditLogMaxBackup } = options;
+  if (path === undefined) {
+    if (auditPolicyFile === undefined) return undefined;
+    throw new Error('--audit-policy-file is of no use without --audit-log-path');
+  }
   const { AuditLog } = await import('./http/audit-log.ts');
+  const policy =
+    auditPolicyFile === undefined
+      ? undefined
+      : await (await import('./http/audit-policy.ts')).readAuditPolicy(auditPolicyFile);
   return new AuditLog({
     path,
+    policy,
     maxSize: auditLogMaxSize,
     maxAge: auditLogMaxAge,
     maxBackups: auditLogMaxBackup,

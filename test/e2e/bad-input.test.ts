@@ -114,7 +114,8 @@ async function says(name: string, ...wanted: RegExp[]): Promise<void> {
     {
       timeoutMs: PATIENCE_MS,
       intervalMs: 300,
-      details: () => `${wanted.filter((pattern) => !pattern.test(text)).join('\n')}\nin\n${text}`,
+      details: () =>
+        `${wanted.filter((pattern) => !pattern.test(text)).join('\n')}\nin\n${text}\n${cluster.process.logTail(30)}`,
     },
   );
 }

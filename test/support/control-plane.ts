@@ -195,7 +195,7 @@ export class FakeKubelet implements Service {
     if (!pod.spec?.nodeName) {
       if (!this.binding || pod.metadata.deletionTimestamp) return;
       const target = { kind: 'Node', name: 'board' };
-      await this.client.createSubresource(PODS, namespace, name, 'binding', { metadata: {}, target });
+      await this.client.createSubresource(PODS, namespace, name, 'binding', { metadata: { name }, target });
       return;
     }
     if (!this.reachable(pod.spec.nodeName)) return;

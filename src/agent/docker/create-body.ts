@@ -47,7 +47,10 @@ export function createBody(spec: ContainerSpec, logFiles = DEFAULT_LOG_FILES): o
         Target: mount.containerPath,
         ReadOnly: mount.readOnly,
         BindOptions: {
-          Propagation: mount.propagation ?? 'rprivate',
+          // Private is what the engine takes by itself, but for what holds its own files (`/`): that it wants as a slave.
+          ...(mount.propagation === undefined || mount.propagation === 'rprivate'
+            ? {}
+            : { Propagation: mount.propagation }),
           // Engines before API 1.44 know neither: they are not asked for it (see NodeVolumes).
           ...(mount.readOnly && mount.readOnlyBelow === 'always' ? { ReadOnlyForceRecursive: true } : {}),
           ...(mount.readOnly && mount.readOnlyBelow === 'never' ? { ReadOnlyNonRecursive: true } : {}),

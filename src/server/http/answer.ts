@@ -2,6 +2,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Writable } from 'node:stream';
 import { createGzip, gzip } from 'node:zlib';
 import { StatusError } from '../../api/errors.ts';
+import type { AuditedBodies } from './audit-event.ts';
 import type { AnswerForm } from './negotiation.ts';
 
 /** Below this, compressing costs more than it saves; as Kubernetes. */
@@ -18,6 +19,8 @@ export interface Answering {
   readonly response: ServerResponse;
   readonly query: URLSearchParams;
   readonly warnings: string[];
+  /** Where the audit log wants to know of bodies. */
+  bodies?: AuditedBodies | undefined;
 }
 
 /** Sends an object in the form that the client asked for. `json` is its text when it is already at hand. */
@@ -29,6 +32,7 @@ export async function sendObject(
   serialise: (object: object) => string = JSON.stringify,
 ): Promise<void> {
   const { response } = answering;
+  answering.bodies?.keepResponse(object as object);
   if (form.encoding === 'yaml') {
     const { writeYaml } = await import('./yaml-text.ts');
     return sendText(answering, code, 'application/yaml', writeYaml(object));
@@ -207,6 +211,7 @@ export function toStatusError(error: unknown): StatusError {
 export async function sendStatus(answering: Answering, error: StatusError): Promise<void> {
   const retry = error.status.details?.retryAfterSeconds;
   const headers: Record<string, string> = retry === undefined ? {} : { 'retry-after': String(retry) };
+  answering.bodies?.keepResponse(error.status);
   await sendText(answering, error.code, 'application/json', `${JSON.stringify(error.status)}\n`, headers);
 }
 

@@ -23,6 +23,7 @@ import {
   asConnect,
   auditId,
   hasBody,
+  isSilence,
   makeContext,
   matchesRoute,
   NOBODY,
@@ -47,6 +48,7 @@ import { watchOptions } from './request-options.ts';
 import { type AuditSink, RequestRecords, type Told } from './request-records.ts';
 import { noSuchResource, ResourceHandler, sendNotFoundText } from './resource-handler.ts';
 import type { StaticFiles } from './static-files.ts';
+import { connectOptions } from './streams/connect-options.ts';
 import { type ColumnDescriptions, includeObject, type TableColumns, TableWriter } from './table.ts';
 import { WatchStreams } from './watch.ts';
 
@@ -229,7 +231,8 @@ export class ApiServer implements Service {
     });
     server.on('clientError', (error, socket) => {
       logger.debug({ error: error.message }, 'malformed request');
-      if (socket.writable) socket.end('HTTP/1.1 400 Bad Request\r\nconnection: close\r\n\r\n');
+      if (socket.writable && !isSilence(error))
+        socket.end('HTTP/1.1 400 Bad Request\r\nconnection: close\r\n\r\n');
       else socket.destroy();
     });
     this.server = server;
@@ -286,23 +289,24 @@ export class ApiServer implements Service {
     void work.finally(() => this.working.delete(work));
   }
 
+  private begun(request: IncomingMessage): Told {
+    return {
+      method: request.method ?? 'GET',
+      id: auditId(request) ?? this.options.random.uuid(),
+      receivedAt: this.options.clock.now(),
+      begun: this.options.clock.monotonic(),
+      annotations: new Map(),
+    };
+  }
+
   private async onRequest(request: IncomingMessage, response: ServerResponse): Promise<void> {
-    const { random, clock } = this.options;
-    const method = request.method ?? 'GET';
-    const requestId = auditId(request) ?? random.uuid();
+    const told = this.begun(request);
+    const { method, id, annotations } = told;
     const warnings: string[] = [];
     const answering: Answering = { request, response, query: new URLSearchParams(), warnings };
-    const annotations = new Map<string, string>();
-    const told: Told = {
-      method,
-      id: requestId,
-      receivedAt: clock.now(),
-      begun: clock.monotonic(),
-      annotations,
-    };
     let leave: (() => void) | undefined;
     const working = this.records.begin(method);
-    response.setHeader('audit-id', requestId);
+    response.setHeader('audit-id', id);
     if (this.stopping) response.setHeader('connection', 'close');
     try {
       const url = readUrl(request);
@@ -311,6 +315,8 @@ export class ApiServer implements Service {
       told.info = info;
       const asking = this.identify(request, method, url.path);
       told.user = asking?.user;
+      this.records.received(told, request);
+      answering.bodies = told.bodies;
       const user = asking && this.access.effectiveUser(request, asking.user);
       told.effective = user;
       if (user && !asking?.open) this.access.authorize(user, info, url.query);
@@ -319,7 +325,7 @@ export class ApiServer implements Service {
       const demandCreate = user && this.access.creation(user, info, url.query);
       const context = makeContext(
         user ?? NOBODY,
-        requestId,
+        id,
         warnings,
         request,
         url.query,
@@ -394,20 +400,25 @@ export class ApiServer implements Service {
 
   private async onUpgrade(upgrade: Upgrade): Promise<void> {
     const { request, socket } = upgrade;
+    const told = this.begun(request);
     this.upgraded.add(socket);
     socket.once('close', () => this.upgraded.delete(socket));
     socket.on('error', () => socket.destroy());
     try {
       if (this.stopping) throw new StatusError('ServiceUnavailable', 503, 'the server is stopping');
       const { path, query } = readUrl(request);
+      const route = this.options.upgrades.find((candidate) => matchesRoute(candidate.path, path));
+      if (!route) told.info = parse(told.method, path, query);
       const { user, anonymous } = this.access.authenticate(request);
       if (anonymous) throw unauthorized();
-      const route = this.options.upgrades.find((candidate) => matchesRoute(candidate.path, path));
+      told.user = user;
       if (route) await this.upgradeRoute(route, user, path, query, upgrade);
-      else await this.upgradeResource(user, path, query, upgrade);
+      else await this.upgradeResource(told, user, query, upgrade);
     } catch (error) {
       if (!asStatusError(error)) this.options.logger.error({ error, url: request.url }, 'upgrade failed');
-      if (socket.writable) socket.end(statusOverSocket(toStatusError(error)));
+      told.error = toStatusError(error);
+      if (told.info) this.records.refused(told, upgrade);
+      if (socket.writable) socket.end(statusOverSocket(told.error));
       else socket.destroy();
     }
   }
@@ -444,40 +455,43 @@ export class ApiServer implements Service {
   }
 
   private async upgradeResource(
+    told: Told,
     user: UserInfo,
-    path: string,
     query: URLSearchParams,
     upgrade: Upgrade,
   ): Promise<void> {
     const { request, socket } = upgrade;
-    const info = parse(request.method ?? 'GET', path, query);
+    const info = parse(told.method, readUrl(request).path, query);
+    told.info = info.kind === 'resource' ? asConnect(info) : info;
+    this.records.received(told, request);
     const effective = this.access.effectiveUser(request, user);
-    const asked = info.kind === 'resource' ? asConnect(info) : info;
-    this.access.authorize(effective, asked, query);
+    told.effective = effective;
+    this.access.authorize(effective, told.info, query);
     if (info.kind === 'path') throw noSuchResource();
     const target = this.resources.resolve(info);
     if (!target) throw noSuchResource();
-    const requestId = auditId(request) ?? this.options.random.uuid();
-    const annotations = new Map<string, string>();
-    const context = makeContext(effective, requestId, [], request, query, undefined, annotations);
+    const context = makeContext(effective, told.id, [], request, query, undefined, told.annotations);
     const { subresource, name, namespace } = info;
-    this.records.upgraded({ id: requestId, info: asked, user, effective, request, annotations });
     if (info.verb === 'watch') {
       const { acceptWatch } = await import('./websocket-watch.ts');
       const form = negotiate(undefined);
       const sink = acceptWatch(upgrade);
+      this.records.upgraded(told, upgrade);
       return this.watches
         .serve(context, target, watchOptions(query), form, includeObject(query), sink)
         .catch((error: unknown) => sink.fail(toStatusError(error)));
     }
     const streams = info.resource === 'pods' && STREAMED.find((known) => known === subresource);
     if (!streams) throw badRequest('this path takes no upgrade');
+    const connecting = connectOptions(subresource, query);
+    if (connecting) await this.options.registry.admitConnect(context, target, connecting);
     const gone = new AbortController();
     socket.once('close', () => gone.abort());
     await this.options.streams.upgrade(
       { subresource: streams, namespace, name, query, context, signal: gone.signal },
       upgrade,
     );
+    this.records.upgraded(told, upgrade);
   }
 }
 

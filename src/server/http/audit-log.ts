@@ -4,7 +4,10 @@ import { basename, dirname, extname, join } from 'node:path';
 import type { Clock, Timer } from '../../lib/clock.ts';
 import type { Logger } from '../../lib/logger.ts';
 import type { Service } from '../../lib/service.ts';
-import { type AuditedRequest, auditEvent, isAudited } from './audit-event.ts';
+import type { UserInfo } from '../registry/port.ts';
+import { type AuditedRequest, type AuditRule, auditEvent, isAudited, OWN_RULE } from './audit-event.ts';
+import type { AuditPolicy } from './audit-policy.ts';
+import type { RequestInfo } from './request-info.ts';
 
 /** Events gather for this long and go to the disk together: an SD card wears by the number of writes. */
 const FLUSH_MS = 1000;
@@ -20,6 +23,8 @@ export interface AuditLogOptions {
   maxAge: number;
   /** 0: no limit. */
   maxBackups: number;
+  /** Absent: copepod's own, see isAudited. */
+  policy?: AuditPolicy | undefined;
   clock: Clock;
   logger: Logger;
 }
@@ -59,9 +64,17 @@ export class AuditLog implements Service {
     await this.flushing;
   }
 
+  /** How a request is told of; undefined: not at all. */
+  ruleFor(user: UserInfo | undefined, info: RequestInfo | undefined): AuditRule | undefined {
+    const { policy } = this.options;
+    const rule = policy ? policy.of(user, info) : OWN_RULE;
+    return rule?.level === 'None' ? undefined : rule;
+  }
+
   /** Returns at once. */
   log(audited: AuditedRequest): void {
-    if (!isAudited(audited)) return;
+    if (audited.rule?.omitStages.has(audited.stage)) return;
+    if (!this.options.policy && !isAudited(audited)) return;
     const line = `${JSON.stringify(auditEvent(audited))}\n`;
     if (this.waitingLength + line.length > MOST_WAITING) {
       this.lost += 1;

@@ -25,6 +25,11 @@ export function hasBody({ headers }: IncomingMessage): boolean {
   return headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0;
 }
 
+/** No request came in time. Such a client is let go without a word, as by Go's server: kubectl keeps spare connections. */
+export function isSilence(error: NodeJS.ErrnoException): boolean {
+  return error.code === 'ERR_HTTP_REQUEST_TIMEOUT';
+}
+
 export function readUrl(request: IncomingMessage): { path: string; query: URLSearchParams } {
   const url = request.url ?? '/';
   const mark = url.indexOf('?');

@@ -4,7 +4,7 @@ import type { KubeObject } from '../../api/object.ts';
 import { apiVersionOf } from '../../api/resource.ts';
 import type { ListResult } from '../registry/port.ts';
 import type { AnswerForm } from './negotiation.ts';
-import type { IncludeObject, ListMeta, TableWriter } from './table.ts';
+import { type IncludeObject, type ListMeta, shownMetadata, type TableWriter } from './table.ts';
 
 /** A JSON object whose last field is a list: the other fields, the list's name, and its elements one by one. */
 export interface ListText {
@@ -62,7 +62,7 @@ export function metadataList(result: ListResult, metaVersion: string): ListText 
     },
     field: 'items',
     elements: result.items,
-    text: (item) => `${front}${JSON.stringify((item as KubeObject).metadata)}}`,
+    text: (item) => `${front}${JSON.stringify(shownMetadata(item as KubeObject))}}`,
   };
 }
 

@@ -234,8 +234,10 @@ const DELETE_FIELDS: Readonly<Record<string, (value: unknown) => boolean>> = {
 function checkDeleteTypes(body: JsonObject): void {
   const kind = body.kind;
   if (kind !== undefined && kind !== '' && kind !== 'DeleteOptions') {
+    // The options of deletions are of a scheme of their own, which Kubernetes names by its source.
+    const version = body.apiVersion || 'meta.k8s.io/v1';
     throw badRequest(
-      `${String(kind)} in version ${JSON.stringify(body.apiVersion ?? '')} cannot be handled as DeleteOptions`,
+      `no kind ${JSON.stringify(kind)} is registered for version ${JSON.stringify(version)} in scheme "k8s.io/apimachinery/pkg/apis/meta/internalversion/scheme/register.go:27"`,
     );
   }
   for (const [name, isGood] of Object.entries(DELETE_FIELDS)) {

@@ -5,13 +5,16 @@ import type { Clock } from '../../lib/clock.ts';
 import type { Logger } from '../../lib/logger.ts';
 import type { UserInfo } from '../registry/port.ts';
 import type { Answering } from './answer.ts';
-import type { AuditedRequest } from './audit-event.ts';
+import { AuditedBodies, type AuditedRequest, type AuditRule } from './audit-event.ts';
 import { RequestMetrics } from './metrics.ts';
+import type { Upgrade } from './ports.ts';
 import { processGauges } from './process-gauges.ts';
 import type { RequestInfo } from './request-info.ts';
 import { labelsOf } from './request-labels.ts';
 
 export interface AuditSink {
+  /** How a request is told of; undefined: not at all. */
+  ruleFor(user: UserInfo | undefined, info: RequestInfo | undefined): AuditRule | undefined;
   /** Returns at once. */
   log(audited: AuditedRequest): void;
   readonly counts: { written: number; lost: number };
@@ -33,6 +36,9 @@ export interface Told {
   error?: StatusError | undefined;
   /** What admission wants to stand in the audit event. */
   readonly annotations: Map<string, string>;
+  /** Set by `received`; both absent: the audit log does not tell of it. */
+  rule?: AuditRule | undefined;
+  bodies?: AuditedBodies | undefined;
 }
 
 /** What is kept of requests: metrics, the audit log, the debug log. */
@@ -60,9 +66,25 @@ export class RequestRecords {
     return this.counters.begin(method);
   }
 
+  /** It is known who asks (or that nobody does) and for what. */
+  received(told: Told, request: IncomingMessage): void {
+    const rule = this.audit?.ruleFor(told.user, told.info);
+    if (!rule) return;
+    told.rule = rule;
+    // Other paths than those of resources have no objects.
+    if (told.info?.kind === 'resource') told.bodies = new AuditedBodies(rule);
+    this.log(told, request, 0, 'RequestReceived');
+  }
+
+  /** Refused before it was known whose request it is. */
+  private unknown(told: Told, request: IncomingMessage): void {
+    if (told.error && !told.rule) this.received(told, request);
+  }
+
   /** Of a request that was answered, or whose stream has begun; that is told of again at its end. */
   tell(told: Told, { request, response, query }: Answering): void {
     const { clock } = this;
+    this.unknown(told, request);
     const { method, id, info, begun } = told;
     const labels = labelsOf(method, info, this.catalogue, request.headers['content-type']);
     const streams = info?.kind === 'resource' && info.verb === 'watch' && told.error === undefined;
@@ -82,14 +104,18 @@ export class RequestRecords {
     });
   }
 
-  /** Of an upgrade that was let through. */
-  upgraded(
-    told: Pick<Told, 'id' | 'info' | 'user' | 'effective' | 'annotations'> & { request: IncomingMessage },
-  ): void {
-    const { request, ...rest } = told;
-    const { clock } = this;
-    const begun = { method: 'GET', receivedAt: clock.now(), begun: clock.monotonic() };
-    this.log({ ...rest, ...begun }, request, 101, 'ResponseStarted');
+  /** Of an upgrade that was let through: told of again when its connection ends. */
+  upgraded(told: Told, { request, socket }: Upgrade): void {
+    this.log(told, request, 101, 'ResponseStarted');
+    const ended = (): void => this.log(told, request, 101, 'ResponseComplete');
+    if (socket.destroyed) ended();
+    else socket.once('close', ended);
+  }
+
+  /** Of an upgrade that was answered with `told.error`. */
+  refused(told: Told, { request }: Upgrade): void {
+    this.unknown(told, request);
+    this.log(told, request, told.error?.code ?? 500, 'ResponseComplete');
   }
 
   /** Prometheus' text. */
@@ -103,7 +129,8 @@ export class RequestRecords {
   }
 
   private log(told: Told, request: IncomingMessage, code: number, stage: AuditedRequest['stage']): void {
-    const { id, method, info, user, effective, error, receivedAt, annotations } = told;
+    const { id, method, info, user, effective, error, receivedAt, annotations, rule, bodies } = told;
+    if (!rule) return;
     this.audit?.log({
       id,
       method,
@@ -118,6 +145,8 @@ export class RequestRecords {
       annotations,
       now: this.clock.now(),
       stage,
+      rule,
+      bodies,
     });
   }
 }

@@ -21,6 +21,7 @@ import {
   watchOptions,
   writeOptions,
 } from './request-options.ts';
+import { connectOptions } from './streams/connect-options.ts';
 import { includeObject, partial, type TableWriter } from './table.ts';
 import { ResponseSink, type WatchStreams } from './watch.ts';
 
@@ -107,7 +108,7 @@ export class ResourceHandler {
   ): Promise<void> {
     const { info, subresource } = target;
     if (info.group === '' && info.resource === 'pods' && subresource && STREAMS.has(subresource)) {
-      return this.stream(request, context, answering, signal);
+      return this.stream(request, target, context, answering, signal);
     }
     if (subresource === 'proxy') throw notOffered(`${info.resource}/proxy`);
     const form = negotiate(answering.request.headers.accept);
@@ -133,12 +134,15 @@ export class ResourceHandler {
     }
   }
 
-  private stream(
+  private async stream(
     { name, namespace, subresource }: ResourceRequest,
+    target: Target,
     context: RequestContext,
     { response, query }: Answering,
     signal: AbortSignal,
   ): Promise<void> {
+    const connecting = connectOptions(subresource, query);
+    if (connecting) await this.options.registry.admitConnect(context, target, connecting);
     if (subresource !== 'log') throw badRequest('Upgrade request required');
     return this.options.streams.log({ subresource, namespace, name, query, context, signal }, response);
   }
@@ -193,6 +197,7 @@ export class ResourceHandler {
   ): Promise<void> {
     const options = writeOptions(answering.query, 'CreateOptions');
     const { value, duplicates } = await this.readObject(target, context, answering);
+    answering.bodies?.keepRequest(value);
     const object = await this.options.registry.create(context, target, value, {
       ...options,
       duplicateFields: duplicates,
@@ -208,6 +213,7 @@ export class ResourceHandler {
   ): Promise<void> {
     const options = writeOptions(answering.query, 'UpdateOptions');
     const { value, duplicates } = await this.readObject(target, context, answering);
+    answering.bodies?.keepRequest(value);
     const { object, created } = await this.options.registry.update(context, target, value, {
       ...options,
       duplicateFields: duplicates,
@@ -238,6 +244,7 @@ export class ResourceHandler {
     if (type !== APPLY) refuseForce(query);
     const body = await readBody(request, this.options.clock);
     const { patch, duplicates } = await decodePatch(body, type, fieldManager, query);
+    answering.bodies?.keepRequest(patch.type === 'json' ? patch.operations : patch.body);
     const { object, created } = await this.options.registry.patch(context, target, patch, {
       ...options,
       duplicateFields: duplicates,
@@ -282,12 +289,14 @@ export class ResourceHandler {
     return decoded;
   }
 
-  private async readDeleteOptions({ request }: Answering): Promise<JsonObject | undefined> {
+  private async readDeleteOptions({ request, bodies }: Answering): Promise<JsonObject | undefined> {
     const body = await readBody(request, this.options.clock);
     if (body.length === 0) return undefined;
     const { loadSchemas } = this.options;
     const type = request.headers['content-type'];
-    return (await decodeObject(body, type, { kind: undefined, loadSchemas })).value as JsonObject;
+    const { value } = await decodeObject(body, type, { kind: undefined, loadSchemas });
+    bodies?.keepRequest(value);
+    return value as JsonObject;
   }
 
   private sendOne(
@@ -322,6 +331,10 @@ export class ResourceHandler {
   ): Promise<void> {
     const list = this.listText(info, result, answering, form);
     if (form.encoding === 'yaml') return sendObject(answering, 200, wholeList(list), form);
+    // The pieces can be taken once.
+    if (answering.bodies?.wantsResponse) {
+      answering.bodies.keepResponse(wholeList(this.listText(info, result, answering, form)));
+    }
     return sendPieces(answering, 'application/json', listPieces(list, wantsPretty(answering)));
   }
 

@@ -61,7 +61,7 @@ export class TableWriter {
     options: TableOptions,
   ): { head: object; row: (object: KubeObject) => object } {
     const apiVersion = `meta.k8s.io/${options.metaVersion}`;
-    const known = this.definitions(info);
+    const known = sample?.kind === 'Scale' ? SCALE_COLUMNS : this.definitions(info);
     const cellsOf = (object: KubeObject) => this.cells.cells(info, object, options.now);
     // Columns of the type need cells of the type: where nobody knows how to print it, name and creation have to do.
     const complete = known !== undefined && (sample === undefined || cellsOf(sample) !== undefined);
@@ -107,6 +107,26 @@ const STANDARD_DESCRIPTIONS: Readonly<Record<string, string>> = {
   Age: CREATED_DESCRIPTION,
 };
 
+/** The scale of an object is none of its resource: it has columns of its own. */
+const SCALE_COLUMNS = [
+  { name: 'Name', type: 'string', format: 'name', description: NAME_DESCRIPTION, priority: 0 },
+  {
+    name: 'Desired',
+    type: 'integer',
+    format: '',
+    description: 'replicas is the desired number of instances for the scaled object.',
+    priority: 0,
+  },
+  {
+    name: 'Available',
+    type: 'integer',
+    format: '',
+    description: 'replicas is the actual number of observed instances of the scaled object.',
+    priority: 0,
+  },
+  { name: 'Age', type: 'string', format: '', description: CREATED_DESCRIPTION, priority: 0 },
+];
+
 /** What Kubernetes prints of a type that has no columns of its own. */
 const FALLBACK_COLUMNS = [
   { name: 'Name', type: 'string', format: 'name', description: NAME_DESCRIPTION, priority: 0 },
@@ -120,7 +140,17 @@ function fallbackCells(object: KubeObject): string[] {
 function included(object: KubeObject, include: IncludeObject, apiVersion: string): object | null {
   if (include === 'None') return null;
   if (include === 'Object') return object;
-  return { kind: 'PartialObjectMetadata', apiVersion, metadata: object.metadata };
+  return { kind: 'PartialObjectMetadata', apiVersion, metadata: shownMetadata(object) };
+}
+
+/** A field of the DaemonSet's first version that its later ones carry as an annotation: not metadata of its own. */
+const TEMPLATE_GENERATION = 'deprecated.daemonset.template.generation';
+
+export function shownMetadata({ kind, metadata }: KubeObject): KubeObject['metadata'] {
+  if (kind !== 'DaemonSet' || metadata.annotations?.[TEMPLATE_GENERATION] === undefined) return metadata;
+  const { [TEMPLATE_GENERATION]: _field, ...annotations } = metadata.annotations;
+  const { annotations: _all, ...rest } = metadata;
+  return Object.keys(annotations).length === 0 ? rest : { ...rest, annotations };
 }
 
 /** Pods that are done are marked, so that `kubectl get` can leave them out or colour them. */
@@ -140,6 +170,6 @@ export function partial(object: KubeObject, metaVersion: string): object {
   return {
     kind: 'PartialObjectMetadata',
     apiVersion: `meta.k8s.io/${metaVersion}`,
-    metadata: object.metadata,
+    metadata: shownMetadata(object),
   };
 }

@@ -27,7 +27,7 @@ import { DEFINITIONS_BUCKET, Definitions } from './custom/definitions.ts';
 import { decodeBody, decodePatched } from './decoding.ts';
 import { Deleter } from './deletion.ts';
 import { EventLimits } from './event-limits.ts';
-import { checkIdentity, checkUid, notServed } from './identity-checks.ts';
+import { checkIdentity, checkUid, lockOf, notServed } from './identity-checks.ts';
 import { mutationsOf } from './mutations.ts';
 import { type Endpoint, Ownership, ownersOf, withoutOwners } from './ownership.ts';
 import { applyPatch, patchesOwners } from './patching.ts';
@@ -247,6 +247,20 @@ export class ApiRegistry implements Registry, Service {
     return this.createOwned(context, target, served, object, options);
   }
 
+  async admitConnect(context: RequestContext, target: Target, options: JsonObject): Promise<void> {
+    const request = {
+      operation: 'CONNECT' as const,
+      target,
+      bucket: groupResource(target.info),
+      object: options,
+      old: undefined,
+      context,
+      dryRun: false,
+    };
+    await this.admission.admit(request);
+    await this.admission.validate(request);
+  }
+
   async update(
     context: RequestContext,
     target: Target,
@@ -284,10 +298,7 @@ export class ApiRegistry implements Registry, Service {
         attempts += 1;
         const object = attempts === 1 ? submitted : again();
         checkUid(target, objectAt(object, 'metadata'), objectAt(view, 'metadata'));
-        if (
-          strategy.requireResourceVersionOnUpdate &&
-          stringAt(objectAt(object, 'metadata'), 'resourceVersion') === ''
-        ) {
+        if (strategy.requireResourceVersionOnUpdate && lockOf(objectAt(object, 'metadata')) === '') {
           // Named by its resource here, as Kubernetes does.
           const { group, resource: kind } = target.info;
           throw invalid({ group, kind }, target.name ?? '', [
@@ -299,6 +310,7 @@ export class ApiRegistry implements Registry, Service {
       options,
     );
     if (outcome) return this.answer(projection, outcome);
+    checkUid(target, objectAt(submitted, 'metadata'), {});
     if (!strategy.allowCreateOnUpdate || target.subresource !== undefined) throw missing(target);
     const metadata = objectAt(submitted, 'metadata');
     delete metadata.resourceVersion;

@@ -1,9 +1,10 @@
 // pods/binding: the scheduler's decision, written once.
-import { conflict, invalid, notFound } from '../../api/errors.ts';
+import { badRequest, conflict, type FieldError, notFound, StatusError } from '../../api/errors.ts';
 import { type JsonObject, type KubeObject, objectKey } from '../../api/object.ts';
 import type { Status } from '../../api/types/meta-v1.ts';
 import { isUnset, listAt, notSupported, objectAt, required, stringAt } from '../../api/validation.ts';
 import { timestamp } from '../../lib/clock.ts';
+import { listed } from '../admission/refusal.ts';
 import { RevisionConflict, type Store } from '../store/port.ts';
 
 export const SUCCESS_CREATED = {
@@ -14,7 +15,7 @@ export const SUCCESS_CREATED = {
   code: 201,
 } as Status;
 
-/** `binding` is decoded. Throws 404, 409 when the pod has a node already, 422 for a target that is none. */
+/** `binding` is decoded. Throws 404, 409 when the pod has a node already, 500 for a target that is none. */
 export async function bind(
   store: Store,
   options: { namespace: string; name: string; binding: JsonObject; now: number; dryRun: boolean },
@@ -26,7 +27,9 @@ export async function bind(
     errors.push(notSupported('target.kind', target.kind, ['Node', '<empty>']));
   }
   if (stringAt(target, 'name') === '') errors.push(required('target.name'));
-  if (errors.length > 0) throw invalid({ group: '', kind: 'Binding' }, name, errors);
+  if (errors.length > 0) throw targetRefused(errors);
+  // Only POST …/bindings leaves the name to the body.
+  if (name === '') throw badRequest('Name parameter required.');
   const key = objectKey(namespace, name);
   for (;;) {
     const head = store.head('pods', key);
@@ -44,14 +47,25 @@ export async function bind(
   }
 }
 
+/** Kubernetes has no Status for this one: a plain error, which is a 500 without a reason. */
+function targetRefused(errors: readonly FieldError[]): StatusError {
+  return new StatusError('', 500, listed(errors.map(({ field, message }) => `${field}: ${message}`)));
+}
+
 function assigned(pod: KubeObject, binding: JsonObject, nodeName: string, now: number): KubeObject {
   const name = pod.metadata.name ?? '';
   const refuse = (why: string): Error => conflict({ group: '', resource: 'pods/binding' }, name, why);
-  const { uid, annotations } = objectAt(binding, 'metadata');
+  const { uid, resourceVersion, annotations } = objectAt(binding, 'metadata');
   const object = pod as unknown as JsonObject;
   const spec = objectAt(object, 'spec');
   if (typeof uid === 'string' && uid !== '' && uid !== pod.metadata.uid) {
     throw refuse(`Precondition failed: UID in precondition: ${uid}, UID in object meta: ${pod.metadata.uid}`);
+  }
+  const current = pod.metadata.resourceVersion;
+  if (typeof resourceVersion === 'string' && resourceVersion !== '' && resourceVersion !== current) {
+    throw refuse(
+      `Precondition failed: ResourceVersion in precondition: ${resourceVersion}, ResourceVersion in object meta: ${current}`,
+    );
   }
   if (pod.metadata.deletionTimestamp !== undefined) {
     throw refuse(`pod ${name} is being deleted, cannot be assigned to a host`);

@@ -18,22 +18,28 @@ export function checkIdentity(target: Target, metadata: JsonObject, nameMayBeAbs
   const namespace = stringAt(metadata, 'namespace');
   if (target.info.namespaced && namespace !== '' && namespace !== target.namespace) {
     throw badRequest(
-      `the namespace of the object (${namespace}) does not match the namespace on the URL (${target.namespace})`,
+      `the namespace of the object (${namespace}) does not match the namespace on the request (${target.namespace})`,
     );
   }
   metadata.name = target.name;
   if (target.info.namespaced) metadata.namespace = target.namespace;
 }
 
-/** A PUT with a uid means that very object, not one of the same name. */
+/** A PUT with a uid means that very object, not one of the same name, nor one yet to be made (`current` is empty). */
 export function checkUid(target: Target, given: JsonObject, current: JsonObject): void {
   const uid = stringAt(given, 'uid');
   if (uid === '' || uid === current.uid) return;
   throw conflict(
     target.info,
     target.name ?? '',
-    `StorageError: invalid object, Code: 4, Key: ${etcdKey(target)}, ResourceVersion: 0, AdditionalErrorMsg: Precondition failed: UID in precondition: ${uid}, UID in object meta: ${current.uid}`,
+    `StorageError: invalid object, Code: 4, Key: ${etcdKey(target)}, ResourceVersion: 0, AdditionalErrorMsg: Precondition failed: UID in precondition: ${uid}, UID in object meta: ${current.uid ?? ''}`,
   );
+}
+
+/** The version that a body says it was made from; "0" and none are the same: whatever it is now. */
+export function lockOf(metadata: JsonObject): string {
+  const version = stringAt(metadata, 'resourceVersion');
+  return version === '0' ? '' : version;
 }
 
 /** Where Kubernetes would keep what we have under another key: it stands in a message that clients may know. */

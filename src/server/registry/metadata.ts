@@ -19,21 +19,19 @@ export function generateName(base: string, random: Random): string {
   return `${base.slice(0, LONGEST_BASE)}${nameSuffix(random)}`;
 }
 
-/** Before an update: what a client left out or may not set stays as it was. */
+/**
+ * Before an update: what a client left out or may not set stays as it was. Whoever would delete by setting
+ * deletionTimestamp is not ignored but refused, by validation.
+ */
 export function carryOver(next: JsonObject, old: JsonObject): void {
-  for (const field of ['uid', 'generateName', 'namespace']) {
+  for (const field of ['uid', 'namespace', 'deletionGracePeriodSeconds']) {
     if (next[field] === undefined && old[field] !== undefined) next[field] = old[field];
   }
-  for (const field of [
-    'creationTimestamp',
-    'generation',
-    'deletionTimestamp',
-    'deletionGracePeriodSeconds',
-    'selfLink',
-  ]) {
+  for (const field of ['creationTimestamp', 'generation', 'selfLink']) {
     if (old[field] === undefined) delete next[field];
     else next[field] = old[field];
   }
+  if (old.deletionTimestamp !== undefined) next.deletionTimestamp = old.deletionTimestamp;
 }
 
 /** Everything but metadata, status and the type is the spec: some kinds call it `template` or `webhooks`. */

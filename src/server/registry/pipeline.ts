@@ -22,6 +22,7 @@ import type { Random } from '../../lib/random.ts';
 import type { AdmissionChain, AdmissionRequest } from '../admission/port.ts';
 import { type Durability, RevisionConflict, type Store } from '../store/port.ts';
 import type { DecodeAs } from './decoding.ts';
+import { lockOf } from './identity-checks.ts';
 import { bear, carryOver, generateName, ordered, specChanged } from './metadata.ts';
 import { isUnchanged } from './ownership.ts';
 import type { RequestContext, Target, WriteOptions, WriteResult } from './port.ts';
@@ -107,7 +108,7 @@ export class WritePipeline {
     if (admitting) await admitting;
 
     const now = this.clock.now();
-    if (stringAt(metadata, 'resourceVersion') !== '') {
+    if (lockOf(metadata) !== '') {
       throw badRequest('resourceVersion should not be set on objects to be created');
     }
     bear(metadata, { now, random: this.random });
@@ -201,8 +202,7 @@ export class WritePipeline {
       if (!head) return undefined;
       const stored = head.object as unknown as JsonObject;
       const submission = produce(projection.view(head.object), stored);
-      const metadata = objectAt(submission.object, 'metadata');
-      const lock = stringAt(metadata, 'resourceVersion');
+      const lock = lockOf(objectAt(submission.object, 'metadata'));
       if (lock !== '' && lock !== head.object.metadata.resourceVersion) {
         throw conflict(served.info, name, OBJECT_MODIFIED);
       }

@@ -1,5 +1,5 @@
 import type { Catalogue, ResourceInfo } from '../../api/catalogue.ts';
-import type { KubeObject } from '../../api/object.ts';
+import type { JsonObject, KubeObject } from '../../api/object.ts';
 import type { Status } from '../../api/types/meta-v1.ts';
 import type { Patch, WatchEventType } from '../../client/port.ts';
 
@@ -116,6 +116,11 @@ export interface Registry {
     selection: ReadOptions,
     request?: DeleteRequest,
   ): Promise<ListResult>;
+  /**
+   * Asks admission whether the pod may be connected to (exec, attach, portforward); `options` is a PodExecOptions or the
+   * like. The pod may not exist.
+   */
+  admitConnect(context: RequestContext, target: Target, options: JsonObject): Promise<void>;
 }
 
 export interface WriteResult {

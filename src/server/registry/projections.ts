@@ -12,7 +12,7 @@ import { valueAt } from './custom/json-path.ts';
 import type { DecodeAs } from './decoding.ts';
 import type { Projection } from './pipeline.ts';
 import { type Served, statusIsApart, toVersion } from './served.ts';
-import { stampConditions, validateDecisions } from './strategies/groups/certificate-requests.ts';
+import { stampConditions, validateApproval } from './strategies/groups/certificate-requests.ts';
 import { takeResize, validateResize } from './strategies/pod-resize.ts';
 import { validateEphemeralUpdate } from './strategies/pod-update.ts';
 
@@ -52,15 +52,22 @@ export function projectionOf(
           if (conditions === undefined) delete status.conditions;
           else status.conditions = conditions;
           next.status = status;
+          next.metadata = { ...objectAt(submitted, 'metadata') };
           stampConditions(next, old, now);
         },
-        validateDecisions,
+        validateApproval,
       );
     case 'finalize':
-      return part(served, (next, submitted) => {
-        const finalizers = objectAt(submitted, 'spec').finalizers;
-        next.spec = Array.isArray(finalizers) && finalizers.length > 0 ? { finalizers } : {};
-      });
+      return part(
+        served,
+        (next, submitted) => {
+          const finalizers = objectAt(submitted, 'spec').finalizers;
+          next.spec = Array.isArray(finalizers) && finalizers.length > 0 ? { finalizers } : {};
+          next.metadata = { ...objectAt(submitted, 'metadata') };
+          served.strategy.applyDefaults?.(next);
+        },
+        (next) => served.strategy.validate?.(next) ?? [],
+      );
     default:
       return undefined;
   }
@@ -131,9 +138,10 @@ function status(served: Served): Projection {
   };
 }
 
-/** Of custom resources a status write changes the status alone, of others labels and annotations as well. */
+/** Of custom resources and some more a status write changes the status alone, of others labels and such as well. */
 function metadataOfStatus(served: Served, old: JsonObject, given: JsonObject): JsonObject {
-  return { ...objectAt(served.custom ? old : given, 'metadata') };
+  const kept = served.custom !== undefined || served.strategy.statusKeepsMetadata;
+  return { ...objectAt(kept ? old : given, 'metadata') };
 }
 
 /** Only one part of the object may be written; the rest of what was submitted is ignored. */

@@ -28,6 +28,8 @@ export interface Strategy {
   readonly validatesUpdates?: boolean;
   validateUpdate?(object: JsonObject, old: JsonObject, apiVersion?: string): FieldError[];
   validateStatusUpdate?(object: JsonObject, old: JsonObject): FieldError[];
+  /** A status write leaves metadata alone; for most kinds labels and annotations may be written along with it. */
+  readonly statusKeepsMetadata?: boolean;
   /** Deprecation and pitfall warnings for the Warning header. */
   warnings?(object: JsonObject, old: JsonObject | undefined): string[];
   /** For field selectors of custom conversions, whose error is worded differently. */

@@ -1,10 +1,10 @@
 // What is POSTed to an object without being stored: bindings, evictions, token requests.
 import type { Catalogue } from '../../api/catalogue.ts';
 import { badRequest } from '../../api/errors.ts';
-import type { JsonObject, KubeObject } from '../../api/object.ts';
+import type { Json, JsonObject, KubeObject } from '../../api/object.ts';
 import { groupResource } from '../../api/resource.ts';
 import type { Schemas } from '../../api/schema.ts';
-import { numberAt, objectAt, stringAt, stringsAt } from '../../api/validation.ts';
+import { asObject, numberAt, objectAt, stringAt, stringsAt } from '../../api/validation.ts';
 import type { Clock } from '../../lib/clock.ts';
 import type { Random } from '../../lib/random.ts';
 import type { AdmissionChain } from '../admission/port.ts';
@@ -13,7 +13,8 @@ import { bind, SUCCESS_CREATED } from './binding.ts';
 import { decodeBody } from './decoding.ts';
 import type { Deleter } from './deletion.ts';
 import { markEvicted, takeDisruption } from './eviction.ts';
-import { checkIdentity, notServed } from './identity-checks.ts';
+import { notServed } from './identity-checks.ts';
+import { placeInNamespace } from './pipeline.ts';
 import type { DeleteRequest, RequestContext, Target, WriteOptions } from './port.ts';
 import type { TokenIssuer } from './ports.ts';
 import type { ServedResources } from './served.ts';
@@ -65,7 +66,7 @@ export class SubresourcePosts {
       decodeBody(
         this.catalogue,
         { kind, apiVersion, struct: this.schemas.struct(schema) },
-        body,
+        inServedVersion(body),
         options,
         context,
       );
@@ -172,11 +173,17 @@ export class SubresourcePosts {
   }
 }
 
-/** What is posted to a pod's subresource names the pod. */
+/** policy/v1beta1 is served no more, but its Evictions are taken, as in Kubernetes: kubectl up to 1.21 drains with them. */
+function inServedVersion(body: unknown): unknown {
+  const object = asObject(body as Json);
+  const old = object?.kind === 'Eviction' && object.apiVersion === 'policy/v1beta1';
+  return old ? { ...object, apiVersion: 'policy/v1' } : body;
+}
+
+/** What is posted to a pod's subresource has to name the pod; the namespace may be left to the URL. */
 function checkNamed(target: Target, metadata: JsonObject, kind: string): void {
-  const name = stringAt(metadata, 'name');
-  if (name !== '' && name !== target.name) {
+  placeInNamespace(metadata, target);
+  if (stringAt(metadata, 'name') !== target.name) {
     throw badRequest(`name in URL does not match name in ${kind} object`);
   }
-  checkIdentity(target, metadata, true);
 }

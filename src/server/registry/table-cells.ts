@@ -1,7 +1,10 @@
 import type { ResourceInfo } from '../../api/catalogue.ts';
 import type { JsonObject, KubeObject } from '../../api/object.ts';
+import type { ComponentStatus } from '../../api/types/core-v1.ts';
+import { numberAt, objectAt } from '../../api/validation.ts';
 import type { CustomColumn } from './custom/types.ts';
 import type { ServedResources } from './served.ts';
+import { ageCell, nameCell } from './strategies/cells.ts';
 
 /** The cells of Table rows, from the strategies. A function in the shape that HTTP's table writer asks for. */
 export function tableCells(served: ServedResources): {
@@ -14,12 +17,27 @@ export function tableCells(served: ServedResources): {
 } {
   return {
     cells: (info, object, now) => {
+      if (object.kind === 'Scale') return scaleCells(object as unknown as JsonObject, now);
+      if (info.kind === 'ComponentStatus') return componentCells(object as ComponentStatus);
       if (isComputed(info)) return undefined;
       const { custom, strategy } = served.of(info);
       return custom ? custom.cells(object, now) : strategy.cells?.(object as unknown as JsonObject, now);
     },
     columns: (info) => (isComputed(info) ? undefined : served.of(info).custom?.columns),
   };
+}
+
+/** The scale of an object is none of its resource: it has columns of its own. */
+function scaleCells(scale: JsonObject, now: number): (string | number)[] {
+  const replicas = (of: string): number => numberAt(objectAt(scale, of), 'replicas') ?? 0;
+  return [nameCell(scale), replicas('spec'), replicas('status'), ageCell(scale, now)];
+}
+
+function componentCells({ metadata, conditions = [] }: ComponentStatus): string[] {
+  const healthy = conditions.find(({ type }) => type === 'Healthy');
+  const { status, message = '', error = '' } = healthy ?? {};
+  const shown = status === undefined ? 'Unknown' : status === 'True' ? 'Healthy' : 'Unhealthy';
+  return [metadata.name ?? '', shown, message, error];
 }
 
 /** Answered and not stored: it has neither schema nor strategy, and is shown by name and age. */

@@ -1,10 +1,11 @@
-import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { SystemClock } from '../../../src/lib/clock.ts';
 import { silentLogger } from '../../../src/lib/logger.ts';
 import { AuditLog, type AuditLogOptions } from '../../../src/server/http/audit-log.ts';
+import { AuditPolicyError, readAuditPolicy } from '../../../src/server/http/audit-policy.ts';
 import { ApiFixture } from '../../support/api-fixture.ts';
 import { waitFor } from '../../support/wait.ts';
 
@@ -170,4 +171,102 @@ test('what admission finds stands in the event', async () => {
     status: 201,
     annotations: { 'pod-security.kubernetes.io/audit-violations': expect.stringContaining('hostNetwork') },
   });
+});
+
+const POLICY = `
+apiVersion: audit.k8s.io/v1
+kind: Policy
+omitStages: [RequestReceived]
+omitManagedFields: true
+rules:
+- level: None
+  resources: [{group: "", resources: [endpoints]}]
+- level: Metadata
+  resources: [{group: "", resources: [secrets]}]
+- level: RequestResponse
+  verbs: [create, get, list]
+  resources: [{group: "", resources: [configmaps]}]
+- level: Request
+  resources: [{group: ""}]
+- level: Metadata
+  omitStages: [ResponseComplete]
+`;
+
+test('a policy says what is told: nothing, metadata, what was asked, and what was answered', async () => {
+  const file = join(folder, 'policy.yaml');
+  writeFileSync(file, POLICY);
+  await start({ policy: await readAuditPolicy(file) });
+  const client = api.client();
+  const maps = '/api/v1/namespaces/default/configmaps';
+  const map = { metadata: { name: 'm' }, data: { a: 'b' } };
+  await client.post(maps, map);
+  await client.post(maps, map);
+  const listed = await client.get(`${maps}?fieldSelector=metadata.name%3Dm`);
+  expect(listed.body.items).toHaveLength(1);
+  await client.ask('PATCH', `${maps}/m`, {
+    headers: { 'content-type': 'application/merge-patch+json' },
+    body: { data: { a: 'c' } },
+  });
+  await client.delete(`${maps}/m`, { body: { gracePeriodSeconds: 0 } });
+  await client.post(SECRETS, { metadata: { name: 's' }, stringData: { password: 'correct horse' } });
+  await client.get('/api/v1/namespaces/default/endpoints');
+  await client.get('/version');
+  await audit.stop();
+  expect(readFileSync(path, 'utf8')).not.toMatch(/correct horse|managedFields/);
+  const all = events();
+  expect(all.map(({ level, verb, stage, objectRef }) => [level, verb, stage, objectRef?.name])).toEqual([
+    ['RequestResponse', 'create', 'ResponseComplete', 'm'],
+    ['RequestResponse', 'create', 'ResponseComplete', 'm'],
+    ['RequestResponse', 'list', 'ResponseComplete', undefined],
+    ['Request', 'patch', 'ResponseComplete', 'm'],
+    ['Request', 'delete', 'ResponseComplete', 'm'],
+    ['Metadata', 'create', 'ResponseComplete', 's'],
+  ]);
+  expect(all[0].requestObject).toEqual(map);
+  expect(all[0].responseObject).toMatchObject({
+    kind: 'ConfigMap',
+    metadata: { name: 'm' },
+    data: { a: 'b' },
+  });
+  expect(all[1].responseObject).toMatchObject({ kind: 'Status', reason: 'AlreadyExists' });
+  expect(all[2].responseObject).toMatchObject({ kind: 'ConfigMapList', items: [{ data: { a: 'b' } }] });
+  expect(all[3].requestObject).toEqual({ data: { a: 'c' } });
+  expect(all[3]).not.toHaveProperty('responseObject');
+  expect(all[4].requestObject).toEqual({ gracePeriodSeconds: 0 });
+  expect(all[5]).not.toHaveProperty('requestObject');
+});
+
+test('a request that is received is told of before it is answered, and an upgrade that is refused', async () => {
+  const file = join(folder, 'policy.yaml');
+  writeFileSync(file, 'apiVersion: audit.k8s.io/v1\nkind: Policy\nrules: [{level: Metadata}]\n');
+  await start({ policy: await readAuditPolicy(file) });
+  await api.client().get('/api/v1/nodes');
+  const headers = { connection: 'upgrade', upgrade: 'websocket', 'impersonate-user': 'nobody' };
+  await api.client().get('/api/v1/namespaces/default/pods/p/exec?command=ls', { headers });
+  await audit.stop();
+  expect(
+    events().map(({ verb, stage, responseStatus, impersonatedUser }) => [
+      verb,
+      stage,
+      responseStatus?.code,
+      impersonatedUser?.username,
+    ]),
+  ).toEqual([
+    ['list', 'RequestReceived', undefined, undefined],
+    ['list', 'ResponseComplete', 200, undefined],
+    ['create', 'RequestReceived', undefined, undefined],
+    ['create', 'ResponseComplete', 403, 'nobody'],
+  ]);
+});
+
+test('a policy that is wrong is refused with its fields named', async () => {
+  await start();
+  const file = join(folder, 'policy.yaml');
+  writeFileSync(file, POLICY.replace('level: None', 'level: Some').replace('verbs:', 'verb:'));
+  await expect(readAuditPolicy(file)).rejects.toThrow(AuditPolicyError);
+  await expect(readAuditPolicy(file)).rejects.toThrow(
+    /policy\.yaml: rules\[0\]\.level: Unsupported value: "Some".*unknown field "rules\[2\]\.verb"/,
+  );
+  writeFileSync(file, 'rules: [');
+  await expect(readAuditPolicy(file)).rejects.toThrow(AuditPolicyError);
 });

@@ -32,6 +32,7 @@ describe('resolveServerConfig', () => {
       auditLogMaxBackup: 3,
       auditLogMaxSize: 10,
       auditLogPath: undefined,
+      auditPolicyFile: undefined,
       schedulerMeasured: 'full',
       nodeEvictionRate: 0.1,
       secondaryNodeEvictionRate: 0.01,

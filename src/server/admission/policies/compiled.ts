@@ -1,4 +1,5 @@
 // The expressions of one policy, compiled, and what they may name while one request is judged.
+import type { ResourceInfo } from '../../../api/catalogue.ts';
 import type { JsonObject } from '../../../api/object.ts';
 import { listAt, objectAt, stringAt } from '../../../api/validation.ts';
 import {
@@ -134,11 +135,11 @@ function variable(name: string, evaluated: () => unknown): unknown {
 
 /** AdmissionRequest of admission.k8s.io/v1, as far as expressions see it. */
 function requestOf({ operation, target, context, dryRun, object }: AdmissionRequest): JsonObject {
-  const { group, version, resource, kind } = target.info;
+  const { group, version, resource } = target.info;
   const { name, uid, groups, extra } = context.user;
-  const gvk = { group, version, kind };
-  const gvr = { group, version, resource };
   const subresource = target.subresource ?? '';
+  const gvk = kindOf(target.info, subresource === '' ? undefined : object);
+  const gvr = { group, version, resource };
   const metadata = objectAt(object, 'metadata');
   return {
     kind: gvk,
@@ -157,5 +158,18 @@ function requestOf({ operation, target, context, dryRun, object }: AdmissionRequ
       extra: Object.fromEntries(Object.entries(extra ?? {}).map(([key, values]) => [key, [...values]])),
     },
     dryRun,
+  };
+}
+
+/** What is sent to a subresource (an Eviction, PodExecOptions) is of a kind of its own. */
+function kindOf(info: ResourceInfo, sent: JsonObject | undefined): JsonObject {
+  const { group, version, kind } = info;
+  const apiVersion = stringAt(sent, 'apiVersion');
+  if (!sent || apiVersion === '') return { group, version, kind };
+  const slash = apiVersion.indexOf('/');
+  return {
+    group: apiVersion.slice(0, Math.max(slash, 0)),
+    version: apiVersion.slice(slash + 1),
+    kind: stringAt(sent, 'kind'),
   };
 }

@@ -2,9 +2,12 @@
 import type { FieldError } from '../../../api/errors.ts';
 import { qualifiedName } from '../../../api/names.ts';
 import type { JsonObject } from '../../../api/object.ts';
+import { jsonEqual } from '../../../api/patch-json.ts';
 import {
   checkName,
+  duplicate,
   ensureObject,
+  forbiddenField,
   invalidValue,
   listAt,
   objectAt,
@@ -12,7 +15,6 @@ import {
   stringAt,
   stringsAt,
 } from '../../../api/validation.ts';
-import { checkImmutable } from '../../../api/validation-meta.ts';
 import { fieldsAt, flagAt } from '../selection.ts';
 import type { Strategy } from '../strategy.ts';
 import { CIDR_RULE, isCidr } from './addresses.ts';
@@ -42,6 +44,15 @@ export const namespaceStrategy: Strategy = {
     namespace.spec = objectAt(old, 'spec');
   },
   prepareForStatusUpdate: () => {},
+  validateStatusUpdate: (namespace) => {
+    const phase = stringAt(objectAt(namespace, 'status'), 'phase');
+    const lives = objectAt(namespace, 'metadata').deletionTimestamp === undefined;
+    if (phase === (lives ? 'Active' : 'Terminating')) return [];
+    const why = lives
+      ? "may only be 'Active' if `deletionTimestamp` is empty"
+      : "may only be 'Terminating' if `deletionTimestamp` is not empty";
+    return [invalidValue('status.Phase', phase, why)];
+  },
   validate: (namespace) =>
     stringsAt(objectAt(namespace, 'spec'), 'finalizers').flatMap((finalizer, index) => {
       const path = `spec.finalizers[${index}]`;
@@ -73,10 +84,14 @@ export const nodeStrategy: Strategy = {
   applyDefaults: (node) => {
     const status = ensureObject(node, 'status');
     if (status.capacity !== undefined) setDefault(status, 'allocatable', status.capacity);
+    joinPodCidrs(objectAt(node, 'spec'));
   },
+  prepareForCreate: (node) => dropConfigSource(node, undefined),
+  prepareForUpdate: dropConfigSource,
   validate: (node): FieldError[] => {
     const spec = objectAt(node, 'spec');
-    const errors = validateTaints(listAt(spec, 'taints'), 'spec.taints');
+    // Kubernetes names the path so.
+    const errors = validateTaints(listAt(spec, 'taints'), 'metadata.taints');
     stringsAt(spec, 'podCIDRs').forEach((cidr, index) => {
       if (!isCidr(cidr)) errors.push(invalidValue(`spec.podCIDRs[${index}]`, cidr, CIDR_RULE));
     });
@@ -87,17 +102,26 @@ export const nodeStrategy: Strategy = {
     const before = objectAt(old, 'spec');
     const errors: FieldError[] = [];
     // Given once, by whoever hands out the ranges.
-    if (stringsAt(before, 'podCIDRs').length > 0) {
-      errors.push(...checkImmutable('spec.podCIDRs', spec.podCIDRs, before.podCIDRs));
+    const ranges = stringsAt(before, 'podCIDRs');
+    if (ranges.length > 0 && !jsonEqual(spec.podCIDRs ?? [], ranges)) {
+      const why = 'node updates may not change podCIDR except from "" to valid';
+      errors.push(forbiddenField('spec.podCIDRs', why));
     }
     if (stringAt(before, 'providerID') !== '' && spec.providerID !== before.providerID) {
-      errors.push({
-        reason: 'FieldValueForbidden',
-        field: 'spec.providerID',
-        message: 'Forbidden: node updates may not change providerID except from "" to valid',
-      });
+      const why = 'node updates may not change providerID except from "" to valid';
+      errors.push(forbiddenField('spec.providerID', why));
     }
     return errors;
+  },
+  validateStatusUpdate: (node) => {
+    const seen = new Set<string>();
+    return listAt(objectAt(node, 'status'), 'addresses').flatMap(({ type, address }, index) => {
+      const shown = { Type: type ?? '', Address: address ?? '' };
+      const key = JSON.stringify(shown);
+      if (seen.has(key)) return [duplicate(`status.addresses[${index}]`, shown)];
+      seen.add(key);
+      return [];
+    });
   },
   fieldLabelError: (field) => `field label not supported: ${field}`,
   selectableFields: { 'spec.unschedulable': flagAt('spec.unschedulable') },
@@ -125,6 +149,20 @@ export const nodeStrategy: Strategy = {
     ];
   },
 };
+
+/** podCIDR is the first of podCIDRs; where the two differ, old kubelets' podCIDR counts. */
+function joinPodCidrs(spec: JsonObject): void {
+  const one = stringAt(spec, 'podCIDR');
+  const all = stringsAt(spec, 'podCIDRs');
+  if (one !== '' && all[0] !== one) spec.podCIDRs = [one];
+  else if (one === '' && all[0] !== undefined) spec.podCIDR = all[0];
+}
+
+/** Dynamic kubelet configuration is gone: a node that still names one may keep it, none may begin to. */
+function dropConfigSource(node: JsonObject, old: JsonObject | undefined): void {
+  if (objectAt(old, 'spec').configSource !== undefined) return;
+  delete objectAt(node, 'spec').configSource;
+}
 
 function nodeState(node: JsonObject): string {
   const ready = listAt(objectAt(node, 'status'), 'conditions').find(({ type }) => type === 'Ready');

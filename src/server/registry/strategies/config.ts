@@ -11,6 +11,7 @@ import {
   forbiddenField,
   invalidValue,
   isUnset,
+  listAt,
   objectAt,
   required,
   stringAt,
@@ -153,8 +154,16 @@ function validateJson(base64: string, field: string): FieldError[] {
   }
 }
 
+/** Of the secrets of an account only the names count: they are of its own namespace. */
+function keepNames(account: JsonObject): void {
+  if (!Array.isArray(account.secrets)) return;
+  account.secrets = listAt(account, 'secrets').map(({ name }) => (name === undefined ? {} : { name }));
+}
+
 export const serviceAccountStrategy: Strategy = {
   returnsDeleted: true,
+  prepareForCreate: keepNames,
+  prepareForUpdate: keepNames,
   cells: (account, now) => [
     nameCell(account),
     Array.isArray(account.secrets) ? account.secrets.length : 0,

@@ -24,6 +24,7 @@ import {
   containerCells,
   emptyStatus,
   nonNegative,
+  validateCollisions,
   validateCounts,
   validateWorkloadSelector,
   validateWorkloadTemplate,
@@ -82,7 +83,10 @@ export const daemonSetStrategy: Strategy = {
   },
   validateUpdate: (object, old) =>
     checkImmutable('spec.selector', objectAt(object, 'spec').selector, objectAt(old, 'spec').selector),
-  validateStatusUpdate: (object) => validateCounts(object, COUNTS),
+  validateStatusUpdate: (object, old) => [
+    ...validateCounts(object, COUNTS),
+    ...validateCollisions(object, old),
+  ],
   warnings: (object) =>
     podSpecWarnings(objectAt(objectAt(objectAt(object, 'spec'), 'template'), 'spec'), 'spec.template.spec'),
   cells: (object, now) => {

@@ -22,7 +22,9 @@ import {
   containerCells,
   emptyStatus,
   nonNegative,
+  validateCollisions,
   validateCounts,
+  validateParts,
   validateRollingUpdate,
   validateWorkloadSelector,
   validateWorkloadTemplate,
@@ -62,15 +64,19 @@ export const deploymentStrategy: Strategy = {
   validate: validateDeployment,
   validateUpdate: (deployment, old) =>
     checkImmutable('spec.selector', objectAt(deployment, 'spec').selector, objectAt(old, 'spec').selector),
-  validateStatusUpdate: (deployment) =>
-    validateCounts(deployment, [
+  validateStatusUpdate: (deployment, old) => [
+    ...validateCounts(deployment, [
       'observedGeneration',
       'replicas',
       'updatedReplicas',
       'readyReplicas',
       'availableReplicas',
       'unavailableReplicas',
+      'terminatingReplicas',
     ]),
+    ...validateParts(deployment, ['updatedReplicas', 'readyReplicas', 'availableReplicas'], 'readyReplicas'),
+    ...validateCollisions(deployment, old),
+  ],
   warnings: (deployment) =>
     podSpecWarnings(
       objectAt(objectAt(objectAt(deployment, 'spec'), 'template'), 'spec'),

@@ -30,7 +30,7 @@ import {
 } from './job-policies.ts';
 import { safeMatcher, validateLabelSelector } from './label-selector.ts';
 import { defaultTemplate, podSpecWarnings, validateTemplate } from './pod-spec.ts';
-import { containerCells, emptyStatus, mismatch } from './workloads.ts';
+import { containerCells, emptyStatus, mismatch, validateCounts } from './workloads.ts';
 
 const CONTROLLER_UID = 'batch.kubernetes.io/controller-uid';
 const JOB_NAME = 'batch.kubernetes.io/job-name';
@@ -95,6 +95,8 @@ export const jobStrategy: Strategy = {
     return [...validateGeneratedSelector(job, spec), ...validateJobSpec(spec, 'spec', true)];
   },
   validateUpdate: validateJobUpdate,
+  validateStatusUpdate: (job) =>
+    validateCounts(job, ['active', 'succeeded', 'failed', 'terminating', 'ready']),
   isDecision: (job, old) => COUNTED.some((field) => differs(job, old, field)),
   warnings: (job) =>
     podSpecWarnings(objectAt(objectAt(objectAt(job, 'spec'), 'template'), 'spec'), 'spec.template.spec'),
@@ -244,18 +246,20 @@ function validateSelector(spec: JsonObject, template: JsonObject, path: string):
   return errors;
 }
 
-/** While a Job is suspended and has not started, the scheduling directives of its pods may still change. */
-const SUSPENDED_CHANGES = ['nodeSelector', 'affinity', 'tolerations', 'schedulingGates'];
-
 function validateJobUpdate(job: JsonObject, old: JsonObject): FieldError[] {
   const spec = objectAt(job, 'spec');
   const before = objectAt(old, 'spec');
   const errors: FieldError[] = [];
-  const elastic =
-    spec.completionMode === 'Indexed' &&
-    spec.completions === spec.parallelism &&
-    before.completions !== undefined;
-  if (!elastic) errors.push(...checkImmutable('spec.completions', spec.completions, before.completions));
+  if (spec.completionMode !== 'Indexed') {
+    errors.push(...checkImmutable('spec.completions', spec.completions, before.completions));
+  } else if (
+    spec.completions !== undefined &&
+    spec.completions !== before.completions &&
+    spec.completions !== spec.parallelism
+  ) {
+    const why = 'can only be modified in tandem with spec.parallelism';
+    errors.push(invalidValue('spec.completions', spec.completions, why));
+  }
   errors.push(...checkImmutable('spec.selector', spec.selector, before.selector));
   errors.push(...validateTemplateChange(spec, before, objectAt(old, 'status')));
   for (const field of [
@@ -270,24 +274,38 @@ function validateJobUpdate(job: JsonObject, old: JsonObject): FieldError[] {
   return errors;
 }
 
+/**
+ * The template is fixed, but for a Job that is suspended and has no pods: where its pods go and what they need may
+ * still change, and their metadata.
+ */
 function validateTemplateChange(spec: JsonObject, before: JsonObject, status: JsonObject): FieldError[] {
   const next = objectAt(spec, 'template');
   const old = objectAt(before, 'template');
-  if (jsonEqual(next, old)) return [];
-  const mayChange = before.suspend === true && status.startTime === undefined;
-  if (mayChange) {
-    const neutral = (template: JsonObject): JsonObject => {
-      const podSpec = { ...objectAt(template, 'spec') };
-      for (const field of SUSPENDED_CHANGES) delete podSpec[field];
-      const metadata = { ...objectAt(template, 'metadata') };
-      delete metadata.annotations;
-      delete metadata.labels;
-      return { ...template, metadata, spec: podSpec };
-    };
-    if (jsonEqual(neutral(next), neutral(old))) return [];
-    return [invalidValue('spec.template.spec', next.spec, 'field is immutable')];
+  if (before.suspend !== true || !isAtRest(status)) return checkImmutable('spec.template', next, old);
+  const same = jsonEqual(withoutChangeable(objectAt(next, 'spec')), withoutChangeable(objectAt(old, 'spec')));
+  return same ? [] : [invalidValue('spec.template.spec', next.spec, 'field is immutable')];
+}
+
+/** No pod runs, and the Job never started or was stopped since. */
+function isAtRest(status: JsonObject): boolean {
+  if ((numberAt(status, 'active') ?? 0) > 0) return false;
+  if (status.startTime === undefined) return true;
+  return listAt(status, 'conditions').some(
+    (condition) => condition.type === 'Suspended' && condition.status === 'True',
+  );
+}
+
+function withoutChangeable(podSpec: JsonObject): JsonObject {
+  const rest = { ...podSpec };
+  for (const field of ['nodeSelector', 'tolerations', 'schedulingGates']) delete rest[field];
+  const { nodeAffinity: _steered, ...affinity } = objectAt(podSpec, 'affinity');
+  if (Object.keys(affinity).length === 0) delete rest.affinity;
+  else rest.affinity = affinity;
+  for (const field of ['containers', 'initContainers']) {
+    if (podSpec[field] === undefined) continue;
+    rest[field] = listAt(podSpec, field).map(({ resources: _needed, ...container }) => container);
   }
-  return [invalidValue('spec.template', next, 'field is immutable')];
+  return rest;
 }
 
 export const cronJobStrategy: Strategy = {

@@ -33,7 +33,7 @@ export function validatePodUpdate(next: JsonObject, old: JsonObject): FieldError
     });
   }
   errors.push(...validateDeadline(spec, before), ...validateTolerations(spec, before));
-  errors.push(...validateGates(spec, before));
+  errors.push(...validateGates(spec, before), ...validateSteering(spec, before));
   if (jsonEqual(spec, before)) return errors;
   if (!jsonEqual(withoutUpdatable(spec, before), before)) {
     errors.push(
@@ -53,7 +53,7 @@ function validateDeadline(spec: JsonObject, before: JsonObject): FieldError[] {
   if (now === undefined) {
     return was === undefined
       ? []
-      : [invalidValue(field, null, 'must not update from a positive integer to nil value')];
+      : [invalidValue(field, 'null', 'must not update from a positive integer to nil value')];
   }
   return was !== undefined && was < now
     ? [invalidValue(field, now, 'must be less than or equal to previous value')]
@@ -90,6 +90,66 @@ function validateGates(spec: JsonObject, before: JsonObject): FieldError[] {
   );
 }
 
+function isGated(spec: JsonObject): boolean {
+  return listAt(spec, 'schedulingGates').length > 0;
+}
+
+/** What narrows down the nodes of a pod that is held by gates may be added to, and no more. */
+function validateSteering(spec: JsonObject, before: JsonObject): FieldError[] {
+  if (!isGated(before)) return [];
+  const errors: FieldError[] = [];
+  const selector = objectAt(spec, 'nodeSelector');
+  const were = Object.entries(objectAt(before, 'nodeSelector'));
+  if (were.some(([key, value]) => selector[key] !== value)) {
+    const why = 'only additions to spec.nodeSelector are allowed (no mutations or deletions)';
+    errors.push(invalidValue('spec.nodeSelector', spec.nodeSelector ?? null, why));
+  }
+  const old = requiredTerms(before);
+  const now = requiredTerms(spec);
+  const field = 'spec.affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution.nodeSelectorTerms';
+  if (old.length === 0) return errors;
+  if (old.length !== now.length) {
+    const why = 'no additions/deletions to non-empty NodeSelectorTerms list are allowed';
+    return [...errors, invalidValue(field, now.length === 0 ? null : now.map(printedTerm), why)];
+  }
+  now.forEach((term, index) => {
+    if (hasOnlyAdditions(term, old[index] ?? {})) return;
+    const why = 'only additions are allowed (no mutations or deletions)';
+    errors.push(invalidValue(`${field}[${index}]`, printedTerm(term), why));
+  });
+  return errors;
+}
+
+function requiredTerms(spec: JsonObject): JsonObject[] {
+  const affinity = objectAt(objectAt(spec, 'affinity'), 'nodeAffinity');
+  return listAt(objectAt(affinity, 'requiredDuringSchedulingIgnoredDuringExecution'), 'nodeSelectorTerms');
+}
+
+const REQUIREMENTS = ['matchExpressions', 'matchFields'];
+
+function hasOnlyAdditions(term: JsonObject, was: JsonObject): boolean {
+  // An empty term matches no node: whatever is added to it lets more in.
+  const count = (of: JsonObject): number =>
+    REQUIREMENTS.reduce((sum, list) => sum + listAt(of, list).length, 0);
+  if (count(was) === 0) return count(term) === 0;
+  return REQUIREMENTS.every((list) =>
+    listAt(was, list).every((requirement, index) => jsonEqual(requirement, listAt(term, list)[index])),
+  );
+}
+
+/** As Kubernetes prints its internal type. */
+function printedTerm(term: JsonObject): JsonObject {
+  const requirements = (list: string): JsonObject[] | null =>
+    term[list] === undefined
+      ? null
+      : listAt(term, list).map(({ key, operator, values }) => ({
+          Key: key ?? '',
+          Operator: operator ?? '',
+          Values: values ?? null,
+        }));
+  return { MatchExpressions: requirements('matchExpressions'), MatchFields: requirements('matchFields') };
+}
+
 /** The new spec with everything that may change put back; equal to the old one when nothing else changed. */
 function withoutUpdatable(spec: JsonObject, before: JsonObject): JsonObject {
   const result: JsonObject = { ...spec };
@@ -110,18 +170,12 @@ function withoutUpdatable(spec: JsonObject, before: JsonObject): JsonObject {
     result.terminationGracePeriodSeconds = grace;
   }
   // A pod that is held by gates may still be steered more narrowly.
-  if (listAt(before, 'schedulingGates').length > 0) {
-    const selector = objectAt(spec, 'nodeSelector');
-    const onlyAdded = Object.entries(objectAt(before, 'nodeSelector')).every(
-      ([key, value]) => selector[key] === value,
-    );
-    if (onlyAdded) restore(result, before, 'nodeSelector');
+  if (isGated(before)) {
+    restore(result, before, 'nodeSelector');
     const affinity: JsonObject = { ...objectAt(spec, 'affinity') };
     restore(affinity, objectAt(before, 'affinity'), 'nodeAffinity');
-    if (spec.affinity !== undefined) {
-      result.affinity = affinity;
-      if (before.affinity === undefined && Object.keys(affinity).length === 0) delete result.affinity;
-    }
+    if (Object.keys(affinity).length > 0 || before.affinity !== undefined) result.affinity = affinity;
+    else delete result.affinity;
   }
   return result;
 }
@@ -132,7 +186,7 @@ function restore(target: JsonObject, source: JsonObject, field: string): void {
 }
 
 /** Which top-level fields of the spec differ, for the reader of the message. */
-function changes(spec: JsonObject, before: JsonObject): string {
+export function changes(spec: JsonObject, before: JsonObject): string {
   const fields = new Set([...Object.keys(spec), ...Object.keys(before)]);
   return [...fields]
     .filter((field) => !jsonEqual(spec[field], before[field]))

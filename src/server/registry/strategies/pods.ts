@@ -1,6 +1,7 @@
 import type { FieldError } from '../../../api/errors.ts';
 import type { JsonObject } from '../../../api/object.ts';
 import { ensureObject, listAt, numberAt, objectAt, setDefault, stringAt } from '../../../api/validation.ts';
+import { checkImmutable } from '../../../api/validation-meta.ts';
 import { timestamp } from '../../../lib/clock.ts';
 import { fieldsAt, flagAt } from '../selection.ts';
 import type { Strategy } from '../strategy.ts';
@@ -49,6 +50,8 @@ export const podStrategy: Strategy = {
   },
   prepareForStatusUpdate: (pod, old) => {
     const metadata = objectAt(pod, 'metadata');
+    // Nobody deletes by reporting a status.
+    delete metadata.deletionTimestamp;
     const owners = objectAt(old, 'metadata').ownerReferences;
     if (owners === undefined) delete metadata.ownerReferences;
     else metadata.ownerReferences = owners;
@@ -59,6 +62,8 @@ export const podStrategy: Strategy = {
   validate: (pod) => validatePodSpec(objectAt(pod, 'spec'), 'spec'),
   validateCreate: (pod) => validateNewPod(objectAt(pod, 'spec')),
   validateUpdate: (pod, old): FieldError[] => validatePodUpdate(pod, old),
+  validateStatusUpdate: (pod, old): FieldError[] =>
+    checkImmutable('status.qosClass', objectAt(pod, 'status').qosClass, objectAt(old, 'status').qosClass, ''),
   warnings: (pod) => podSpecWarnings(objectAt(pod, 'spec'), 'spec'),
   fieldLabelError: (field) => `field label not supported: ${field}`,
   selectableFields: {

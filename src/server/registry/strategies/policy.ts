@@ -51,7 +51,7 @@ export const resourceQuotaStrategy: Strategy = {
     const sorted = (value: JsonObject): string[] => [...stringsAt(objectAt(value, 'spec'), 'scopes')].sort();
     return jsonEqual(sorted(object), sorted(old))
       ? []
-      : [invalidValue('spec.scopes', stringsAt(objectAt(object, 'spec'), 'scopes'), 'field is immutable')];
+      : [invalidValue('spec.scopes', objectAt(object, 'spec').scopes ?? null, 'field is immutable')];
   },
   cells: (object, now) => {
     const status = objectAt(object, 'status');

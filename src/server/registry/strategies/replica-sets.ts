@@ -1,4 +1,5 @@
 // ReplicaSets and ReplicationControllers.
+import type { FieldError } from '../../../api/errors.ts';
 import type { JsonObject } from '../../../api/object.ts';
 import {
   asObject,
@@ -22,6 +23,7 @@ import {
   mismatch,
   nonNegative,
   validateCounts,
+  validateParts,
   validateRunsForEver,
   validateWorkloadSelector,
   validateWorkloadTemplate,
@@ -34,6 +36,12 @@ const COUNTS = [
   'availableReplicas',
   'observedGeneration',
 ];
+
+const PARTS = ['fullyLabeledReplicas', 'readyReplicas', 'availableReplicas'];
+
+function validateStatus(object: JsonObject): FieldError[] {
+  return [...validateCounts(object, COUNTS), ...validateParts(object, PARTS, 'readyReplicas')];
+}
 
 function cells(selector: (spec: JsonObject) => string): NonNullable<Strategy['cells']> {
   return (object, now) => {
@@ -75,7 +83,7 @@ export const replicaSetStrategy: Strategy = {
   },
   validateUpdate: (object, old) =>
     checkImmutable('spec.selector', objectAt(object, 'spec').selector, objectAt(old, 'spec').selector),
-  validateStatusUpdate: (object) => validateCounts(object, COUNTS),
+  validateStatusUpdate: validateStatus,
   warnings,
   selectableFields: fieldsAt('status.replicas'),
   cells: cells((spec) => selectorCell(asObject(spec.selector))),
@@ -108,7 +116,7 @@ export const replicationControllerStrategy: Strategy = {
     errors.push(...validateRunsForEver(objectAt(template, 'spec'), 'ReplicationController'));
     return errors;
   },
-  validateStatusUpdate: (object) => validateCounts(object, COUNTS),
+  validateStatusUpdate: validateStatus,
   warnings,
   fieldLabelError: (field) => `field label not supported: ${field}`,
   selectableFields: fieldsAt('status.replicas'),

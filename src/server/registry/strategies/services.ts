@@ -25,6 +25,7 @@ import { fieldsAt } from '../selection.ts';
 import type { Strategy } from '../strategy.ts';
 import { CIDR_RULE, IP_RULE, isCidr, isIp, validateSpecialIp } from './addresses.ts';
 import { ageCell, mapCell, nameCell } from './cells.ts';
+import { validateServiceUpdate } from './service-update.ts';
 
 const TYPES = ['ClusterIP', 'ExternalName', 'LoadBalancer', 'NodePort'];
 const PROTOCOLS = ['SCTP', 'TCP', 'UDP'];
@@ -89,14 +90,7 @@ export const serviceStrategy: Strategy = {
     setFamilies(spec);
   },
   validate: validateService,
-  validateUpdate: (service, old) => {
-    const spec = objectAt(service, 'spec');
-    const before = objectAt(old, 'spec');
-    const was = clusterIps(before);
-    const is = clusterIps(spec);
-    if (isExternal(before) || isExternal(spec) || was.length === 0) return [];
-    return is[0] === was[0] ? [] : [invalidValue('spec.clusterIPs[0]', is, 'may not change once set')];
-  },
+  validateUpdate: validateServiceUpdate,
   validateStatusUpdate: (service) =>
     listAt(objectAt(objectAt(service, 'status'), 'loadBalancer'), 'ingress').flatMap((ingress, index) => {
       const path = `status.loadBalancer.ingress[${index}]`;

@@ -26,7 +26,9 @@ import {
   containerCells,
   emptyStatus,
   nonNegative,
+  validateCollisions,
   validateCounts,
+  validateParts,
   validateWorkloadSelector,
   validateWorkloadTemplate,
 } from './workloads.ts';
@@ -84,8 +86,8 @@ export const statefulSetStrategy: Strategy = {
           ),
         ];
   },
-  validateStatusUpdate: (object) =>
-    validateCounts(object, [
+  validateStatusUpdate: (object, old) => [
+    ...validateCounts(object, [
       'replicas',
       'readyReplicas',
       'currentReplicas',
@@ -93,6 +95,13 @@ export const statefulSetStrategy: Strategy = {
       'availableReplicas',
       'observedGeneration',
     ]),
+    ...validateParts(
+      object,
+      ['readyReplicas', 'currentReplicas', 'updatedReplicas', 'availableReplicas'],
+      'status.readyReplicas',
+    ),
+    ...validateCollisions(object, old),
+  ],
   warnings: (object) =>
     podSpecWarnings(objectAt(objectAt(objectAt(object, 'spec'), 'template'), 'spec'), 'spec.template.spec'),
   cells: (object, now) => {

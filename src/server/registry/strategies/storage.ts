@@ -1,9 +1,9 @@
 // PersistentVolumes and PersistentVolumeClaims.
 import type { FieldError } from '../../../api/errors.ts';
 import { dnsSubdomain } from '../../../api/names.ts';
-import type { JsonObject } from '../../../api/object.ts';
+import type { Json, JsonObject } from '../../../api/object.ts';
 import { jsonEqual } from '../../../api/patch-json.ts';
-import { compareQuantities, quantityOf } from '../../../api/quantity.ts';
+import { quantityOf } from '../../../api/quantity.ts';
 import {
   asObject,
   checkChoice,
@@ -24,14 +24,15 @@ import { checkImmutable } from '../../../api/validation-meta.ts';
 import type { Strategy } from '../strategy.ts';
 import { accessModesCell, ageCell, nameCell } from './cells.ts';
 import { normaliseSources, validateSources } from './claim-sources.ts';
+import { CLASS_ANNOTATION, validateClaimUpdate } from './claim-update.ts';
 import { validateLabelSelector, validateNodeSelector } from './label-selector.ts';
+import { changes } from './pod-update.ts';
 import { validateQuantity } from './resources.ts';
 import { validateSource } from './volumes.ts';
 
 const ACCESS_MODES = ['ReadOnlyMany', 'ReadWriteMany', 'ReadWriteOnce', 'ReadWriteOncePod'];
 const VOLUME_MODES = ['Block', 'Filesystem'];
 const RECLAIM_POLICIES = ['Delete', 'Recycle', 'Retain'];
-const CLASS_ANNOTATION = 'volume.beta.kubernetes.io/storage-class';
 
 function validateAccessModes(spec: JsonObject): FieldError[] {
   const modes = stringsAt(spec, 'accessModes');
@@ -62,24 +63,28 @@ export const persistentVolumeStrategy: Strategy = {
   },
   validate: validateVolume,
   validateUpdate: (volume, old) => {
-    const source = (object: JsonObject): JsonObject => {
-      const spec = objectAt(object, 'spec');
-      return Object.fromEntries(VOLUME_SOURCES.map((kind) => [kind, spec[kind]]));
-    };
-    const errors: FieldError[] = [];
-    if (!jsonEqual(source(volume), source(old))) {
-      errors.push(
-        forbiddenField(
-          'spec.persistentvolumesource',
-          'spec.persistentvolumesource is immutable after creation',
-        ),
-      );
-    }
     const spec = objectAt(volume, 'spec');
     const before = objectAt(old, 'spec');
-    errors.push(...checkImmutable('spec.volumeMode', spec.volumeMode, before.volumeMode));
+    const errors: FieldError[] = [];
+    const was = sourcesOf(before);
+    const is = sourcesOf(spec);
+    // The secret for growing a volume may be named later.
+    if (is.csi && was.csi && objectAt(was, 'csi').controllerExpandSecretRef === undefined) {
+      const { controllerExpandSecretRef: _named, ...csi } = objectAt(is, 'csi');
+      is.csi = csi;
+    }
+    if (!jsonEqual(is, was)) {
+      const why = `spec.persistentvolumesource is immutable after creation\n${changes(is, was)}`;
+      errors.push(forbiddenField('spec.persistentvolumesource', why));
+    }
+    // Kubernetes leaves `spec.` away from these two.
+    errors.push(...checkImmutable('volumeMode', spec.volumeMode, before.volumeMode));
     if (before.nodeAffinity !== undefined) {
-      errors.push(...checkImmutable('spec.nodeAffinity', spec.nodeAffinity, before.nodeAffinity));
+      errors.push(...checkImmutable('nodeAffinity', spec.nodeAffinity, before.nodeAffinity));
+    }
+    if (before.volumeAttributesClassName !== undefined && spec.volumeAttributesClassName === undefined) {
+      const why = 'update from non-nil value to nil is forbidden';
+      errors.push(forbiddenField('spec.volumeAttributesClassName', why));
     }
     return errors;
   },
@@ -128,6 +133,12 @@ const VOLUME_SOURCES = [
   'storageos',
   'csi',
 ];
+
+/** The sources that a volume names; one, if it is valid. */
+function sourcesOf(spec: JsonObject): JsonObject {
+  const kinds = VOLUME_SOURCES.filter((kind) => spec[kind] !== undefined);
+  return Object.fromEntries(kinds.map((kind) => [kind, spec[kind] as Json]));
+}
 
 function validateVolume(volume: JsonObject): FieldError[] {
   const spec = objectAt(volume, 'spec');
@@ -257,42 +268,3 @@ export const claimStrategy: Strategy = {
     ];
   },
 };
-
-/** Only a bound claim may grow; everything else is set at creation. */
-function validateClaimUpdate(claim: JsonObject, old: JsonObject): FieldError[] {
-  const spec = objectAt(claim, 'spec');
-  const before = objectAt(old, 'spec');
-  const errors: FieldError[] = [];
-  const neutral: JsonObject = { ...spec };
-  const isBound = stringAt(objectAt(old, 'status'), 'phase') === 'Bound';
-  // The binder names the volume, once.
-  if (stringAt(before, 'volumeName') === '') {
-    if (before.volumeName === undefined) delete neutral.volumeName;
-    else neutral.volumeName = before.volumeName;
-  }
-  if (isBound) {
-    neutral.resources = before.resources;
-    const next = objectAt(objectAt(spec, 'resources'), 'requests').storage;
-    const was = objectAt(objectAt(before, 'resources'), 'requests').storage;
-    const shrinks =
-      next !== undefined && was !== undefined && compareQuantities(quantityOf(next), quantityOf(was)) < 0;
-    if (shrinks) {
-      errors.push(
-        forbiddenField('spec.resources.requests.storage', 'field can not be less than previous value'),
-      );
-    }
-    if (before.volumeAttributesClassName === undefined) delete neutral.volumeAttributesClassName;
-    else neutral.volumeAttributesClassName = before.volumeAttributesClassName;
-  }
-  // A claim that was made without a class may still be given one.
-  if (before.storageClassName === undefined && !isBound) delete neutral.storageClassName;
-  if (!jsonEqual(neutral, before)) {
-    errors.push(
-      forbiddenField(
-        'spec',
-        `spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims\n${JSON.stringify(before)} -> ${JSON.stringify(spec)}`,
-      ),
-    );
-  }
-  return errors;
-}

@@ -10,6 +10,7 @@ import {
   invalidValue,
   listAt,
   notSupported,
+  numberAt,
   objectAt,
   required,
   stringAt,
@@ -96,6 +97,32 @@ export function nonNegative(spec: JsonObject, ...fields: string[]): FieldError[]
 export function validateCounts(object: JsonObject, fields: readonly string[]): FieldError[] {
   const status = objectAt(object, 'status');
   return fields.flatMap((field) => checkNonNegative(`status.${field}`, status[field]));
+}
+
+/**
+ * Of the pods that there are (`status.replicas`), no more can be ready, available and so on, and what is available is
+ * ready. `ready`: how the kind calls the ready ones in that message.
+ */
+export function validateParts(object: JsonObject, parts: readonly string[], ready: string): FieldError[] {
+  const status = objectAt(object, 'status');
+  const count = (field: string): number => numberAt(status, field) ?? 0;
+  const errors = parts
+    .filter((field) => count(field) > count('replicas'))
+    .map((field) => invalidValue(`status.${field}`, count(field), 'cannot be greater than status.replicas'));
+  if (count('availableReplicas') > count('readyReplicas')) {
+    const why = `cannot be greater than ${ready}`;
+    errors.push(invalidValue('status.availableReplicas', count('availableReplicas'), why));
+  }
+  return errors;
+}
+
+/** collisionCount tells names apart that were taken once: it only grows. */
+export function validateCollisions(object: JsonObject, old: JsonObject): FieldError[] {
+  const now = numberAt(objectAt(object, 'status'), 'collisionCount') ?? 0;
+  const was = numberAt(objectAt(old, 'status'), 'collisionCount') ?? 0;
+  const errors = checkNonNegative('status.collisionCount', now);
+  if (now < was) errors.push(invalidValue('status.collisionCount', now, 'cannot be decremented'));
+  return errors;
 }
 
 /** A status that the controller will fill: what its Go type writes when empty. */

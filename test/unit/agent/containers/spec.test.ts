@@ -212,9 +212,9 @@ describe('containerSpec', () => {
       PidsLimit: 100,
     });
     expect(body.HostConfig.Mounts.map(({ Target, BindOptions }) => [Target, BindOptions])).toEqual([
-      ['/v', { Propagation: 'rprivate', ReadOnlyForceRecursive: true }],
-      ['/w', { Propagation: 'rprivate', ReadOnlyNonRecursive: true }],
-      ['/x', { Propagation: 'rprivate' }],
+      ['/v', { ReadOnlyForceRecursive: true }],
+      ['/w', { ReadOnlyNonRecursive: true }],
+      ['/x', {}],
     ]);
   });
 

@@ -3,7 +3,7 @@ import { cloneJson, type JsonObject } from '../../../../src/api/object.ts';
 import {
   certificateRequestStrategy,
   stampConditions,
-  validateDecisions,
+  validateApproval,
 } from '../../../../src/server/registry/strategies/groups/certificate-requests.ts';
 import { signingRequestProblem } from '../../../../src/server/registry/strategies/groups/signing-request.ts';
 import { validateSchema } from '../../../../src/server/registry/strategies/groups/structural-schema.ts';
@@ -105,7 +105,7 @@ test('a decision is stamped once and never taken back', () => {
     conditions: [{ lastUpdateTime: '2026-01-01T00:01:00Z', lastTransitionTime: '2026-01-01T00:00:00Z' }],
   });
   const messages = (next: JsonObject): string[] =>
-    validateDecisions(next, first).map(({ field, message }) => `${field}: ${message}`);
+    validateApproval(next, first).map(({ field, message }) => `${field}: ${message}`);
   expect(messages({ status: {} })).toEqual([
     'status.conditions: Forbidden: updates may not remove a condition of type "Approved"',
   ]);
@@ -117,8 +117,14 @@ test('a decision is stamped once and never taken back', () => {
 test('who writes the status can neither approve nor change what was asked', () => {
   const old: JsonObject = { spec: { request: 'a' }, status: {} };
   const written = withConditions({ ...approved }, { type: 'Failed', status: 'True' });
-  certificateRequestStrategy.prepareForStatusUpdate?.(written, old, NOW);
-  expect(written.status).toMatchObject({ conditions: [{ type: 'Failed' }] });
+  const refusals = certificateRequestStrategy.validateStatusUpdate?.(written, old) ?? [];
+  expect(refusals.map(({ field, message }) => `${field}: ${message}`)).toEqual([
+    'status.conditions: Forbidden: updates may not add a condition of type "Approved"',
+  ]);
+  // A decision that is only repeated stays as it was made.
+  const repeated = withConditions({ ...approved, reason: 'Forged' }, { type: 'Failed', status: 'True' });
+  certificateRequestStrategy.prepareForStatusUpdate?.(repeated, withConditions({ ...approved }), NOW);
+  expect(repeated.status).toMatchObject({ conditions: [{ reason: 'Mine' }, { type: 'Failed' }] });
   const replaced: JsonObject = { spec: { request: 'b' } };
   certificateRequestStrategy.prepareForUpdate?.(replaced, cloneJson(old), NOW);
   expect(replaced.spec).toEqual({ request: 'a' });

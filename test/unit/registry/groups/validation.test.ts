@@ -410,7 +410,7 @@ const UPDATES: [what: string, resource: string, old: JsonObject, next: JsonObjec
     },
     [
       'spec.group: Invalid value: "h.io": field is immutable',
-      'status.storedVersions[0]: Invalid value: "v1": must appear in spec.versions',
+      'status.storedVersions[0]: Invalid value: "v1": missing from spec.versions; v1 was previously a storage version, and must remain in spec.versions until a storage migration ensures no data remains persisted in v1 and removes v1 from status.storedVersions',
     ],
   ],
 ];

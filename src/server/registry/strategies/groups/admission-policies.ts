@@ -46,6 +46,7 @@ function policy(list: string, rules: Rules): Strategy {
   return {
     hasGeneration: true,
     requireResourceVersionOnUpdate: true,
+    statusKeepsMetadata: true,
     applyDefaults: (object) => {
       const spec = ensureObject(object, 'spec');
       if (isUnset(spec.failurePolicy)) spec.failurePolicy = 'Fail';

@@ -25,6 +25,7 @@ const HIGHEST_VERSION_PRIORITY = 1000;
 export const apiServiceStrategy: Strategy = {
   nameRule: 'path-segment',
   requireResourceVersionOnUpdate: true,
+  statusKeepsMetadata: true,
   applyDefaults: (object) => {
     const service = asObject(objectAt(object, 'spec').service);
     if (service) setDefault(service, 'port', 443);

@@ -55,6 +55,7 @@ const LONGEST_SIGNER = 571;
 const STATES = ['True', 'False', 'Unknown'];
 /** Decisions: once taken they stay, and they are not "False". */
 const FINAL = ['Approved', 'Denied', 'Failed'];
+const DECISIONS = ['Approved', 'Denied'];
 
 export const certificateRequestStrategy: Strategy = {
   nameRule: 'path-segment',
@@ -66,18 +67,21 @@ export const certificateRequestStrategy: Strategy = {
   },
   prepareForStatusUpdate: (object, old, now) => {
     const status = ensureObject(object, 'status');
-    // Who may write the status may not approve by it: that is the approval subresource.
-    const conditions = [
-      ...listAt(status, 'conditions').filter(({ type }) => type !== 'Approved' && type !== 'Denied'),
-      ...listAt(objectAt(old, 'status'), 'conditions').filter(
-        ({ type }) => type === 'Approved' || type === 'Denied',
-      ),
-    ];
-    if (conditions.length > 0) status.conditions = conditions;
+    // Who may write the status may not approve by it: that is the approval subresource. What they repeat of a
+    // decision stays as it was made; validation refuses those who add one or take one away.
+    const decided = new Map(DECISIONS.map((type) => [type, conditionsOf(old, type)]));
+    const kept = new Map(
+      [...decided].filter(([type, were]) => conditionsOf(object, type).length === were.length),
+    );
+    if (Array.isArray(status.conditions)) {
+      status.conditions = listAt(status, 'conditions').map(
+        (condition) => kept.get(stringAt(condition, 'type'))?.shift() ?? condition,
+      );
+    }
     stampConditions(object, old, now);
   },
   validate: validateRequest,
-  validateStatusUpdate: validateDecisions,
+  validateStatusUpdate: validateStatus,
   fieldLabelError: (field) => `field label not supported: ${field}`,
   selectableFields: fieldsAt('spec.signerName'),
   cells: (object, now) => {
@@ -215,19 +219,38 @@ function validateConditions(object: JsonObject): FieldError[] {
   return errors;
 }
 
-/** Of a status or approval write. */
-export function validateDecisions(object: JsonObject, old: JsonObject): FieldError[] {
-  const kept = new Set(listAt(objectAt(object, 'status'), 'conditions').map(({ type }) => type));
-  const lost = listAt(objectAt(old, 'status'), 'conditions')
-    .map((condition) => stringAt(condition, 'type'))
-    .filter((type) => FINAL.includes(type) && !kept.has(type));
-  return [
-    ...validateConditions(object),
-    ...lost.map((type) =>
-      forbiddenField(
-        'status.conditions',
-        `updates may not remove a condition of type ${JSON.stringify(type)}`,
-      ),
+function conditionsOf(object: JsonObject, wanted: string): JsonObject[] {
+  return listAt(objectAt(object, 'status'), 'conditions').filter(({ type }) => type === wanted);
+}
+
+/** How many conditions of a type came and went. */
+function gained(object: JsonObject, old: JsonObject, type: string): number {
+  return conditionsOf(object, type).length - conditionsOf(old, type).length;
+}
+
+function refuse(what: string, types: readonly string[]): FieldError[] {
+  return types.map((type) =>
+    forbiddenField(
+      'status.conditions',
+      `updates may not ${what} a condition of type ${JSON.stringify(type)}`,
     ),
-  ];
+  );
+}
+
+/** Of an approval write: decisions may be added, never taken back. */
+export function validateApproval(object: JsonObject, old: JsonObject): FieldError[] {
+  const lost = FINAL.filter((type) => gained(object, old, type) < 0);
+  return [...validateConditions(object), ...refuse('remove', lost)];
+}
+
+/** Of a status write: no decisions, and a certificate that was issued stays. */
+function validateStatus(object: JsonObject, old: JsonObject): FieldError[] {
+  const added = DECISIONS.filter((type) => gained(object, old, type) > 0);
+  const errors = [...validateApproval(object, old), ...refuse('add', added)];
+  const issued = stringAt(objectAt(old, 'status'), 'certificate');
+  if (issued !== '' && stringAt(objectAt(object, 'status'), 'certificate') !== issued) {
+    const why = 'updates may not modify existing certificate content';
+    errors.push(forbiddenField('status.certificate', why));
+  }
+  return errors;
 }

@@ -94,7 +94,12 @@ export const csiDriverStrategy: Strategy = {
     return [
       // The path is misspelt in Kubernetes.
       ...checkImmutable('spec.attachedRequired', spec.attachRequired, before.attachRequired),
-      ...checkImmutable('spec.volumeLifecycleModes', spec.volumeLifecycleModes, before.volumeLifecycleModes),
+      ...checkImmutable(
+        'spec.volumeLifecycleModes',
+        spec.volumeLifecycleModes,
+        before.volumeLifecycleModes,
+        null,
+      ),
     ];
   },
   cells: row((object) => {
@@ -154,7 +159,9 @@ export const csiNodeStrategy: Strategy = {
       if (!known) return [];
       // How many volumes fit may change; who serves them may not.
       const identity = ({ allocatable: _allocatable, ...rest }: JsonObject): JsonObject => rest;
-      return checkImmutable('spec.drivers', identity(driver), identity(known));
+      return jsonEqual(identity(driver), identity(known))
+        ? []
+        : [invalidValue('CSINodeDriver', printedDriver(driver), 'field is immutable')];
     });
   },
   cells: row((object) => [listAt(objectAt(object, 'spec'), 'drivers').length]),
@@ -177,9 +184,21 @@ function validateTopologyKeys(keys: string[], path: string): FieldError[] {
   });
 }
 
+/** As Kubernetes prints its internal type. */
+function printedDriver(driver: JsonObject): JsonObject {
+  const count = objectAt(driver, 'allocatable').count ?? null;
+  return {
+    Name: stringAt(driver, 'name'),
+    NodeID: stringAt(driver, 'nodeID'),
+    TopologyKeys: driver.topologyKeys ?? null,
+    Allocatable: driver.allocatable === undefined ? null : { Count: count },
+  };
+}
+
 export const volumeAttachmentStrategy: Strategy = {
   returnsDeleted: true,
   requireResourceVersionOnUpdate: true,
+  statusKeepsMetadata: true,
   prepareForCreate: (object) => {
     object.status = { attached: false };
   },

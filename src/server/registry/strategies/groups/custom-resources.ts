@@ -86,15 +86,30 @@ export const customResourceDefinitionStrategy: Strategy = {
       ...checkImmutable('spec.group', spec.group, before.group),
       ...checkImmutable('spec.names.plural', names.plural, oldNames.plural),
     );
-    const known = listAt(spec, 'versions').map((version) => version.name);
-    stringsAt(objectAt(object, 'status'), 'storedVersions').forEach((version, index) => {
-      if (known.includes(version)) return;
-      errors.push(invalidValue(`status.storedVersions[${index}]`, version, 'must appear in spec.versions'));
-    });
-    return errors;
+    return [...errors, ...validateStoredVersions(object)];
   },
+  validateStatusUpdate: validateStoredVersions,
   cells: (object) => [nameCell(object), stringAt(objectAt(object, 'metadata'), 'creationTimestamp')],
 };
+
+/** No version may go while objects may be stored in it: only a migration takes one off the list. */
+function validateStoredVersions(object: JsonObject): FieldError[] {
+  const field = 'status.storedVersions';
+  const stored = stringsAt(objectAt(object, 'status'), 'storedVersions');
+  if (stored.length === 0) return [invalidValue(field, stored, 'must have at least one stored version')];
+  const versions = listAt(objectAt(object, 'spec'), 'versions');
+  const errors: FieldError[] = [];
+  for (const { name, storage } of versions) {
+    if (storage !== true || stored.includes(String(name))) continue;
+    errors.push(invalidValue(field, stored, `must have the storage version ${name}`));
+  }
+  stored.forEach((version, index) => {
+    if (versions.some(({ name }) => name === version)) return;
+    const why = `missing from spec.versions; ${version} was previously a storage version, and must remain in spec.versions until a storage migration ensures no data remains persisted in ${version} and removes ${version} from status.storedVersions`;
+    errors.push(invalidValue(`${field}[${index}]`, version, why));
+  });
+  return errors;
+}
 
 function isEstablished(object: JsonObject): boolean {
   return listAt(objectAt(object, 'status'), 'conditions').some(

@@ -50,6 +50,7 @@ const templateSpec = (object: JsonObject): JsonObject => objectAt(objectAt(objec
 
 export const resourceClaimStrategy: Strategy = {
   returnsDeleted: true,
+  statusKeepsMetadata: true,
   validatesUpdates: false,
   applyDefaults: (object) => defaultDevices(objectAt(claimSpec(object), 'devices')),
   prepareForCreate: (object) => {

@@ -54,6 +54,7 @@ function validateConditions(object: JsonObject): FieldError[] {
 
 export const flowSchemaStrategy: Strategy = {
   hasGeneration: true,
+  statusKeepsMetadata: true,
   applyDefaults: (object) => {
     const spec = ensureObject(object, 'spec');
     if ((numberAt(spec, 'matchingPrecedence') ?? 0) === 0) spec.matchingPrecedence = DEFAULT_PRECEDENCE;
@@ -105,6 +106,7 @@ function validateFlowSchema(object: JsonObject): FieldError[] {
 
 export const priorityLevelStrategy: Strategy = {
   hasGeneration: true,
+  statusKeepsMetadata: true,
   applyDefaults: (object) => {
     const spec = ensureObject(object, 'spec');
     if (spec.type === 'Exempt') {

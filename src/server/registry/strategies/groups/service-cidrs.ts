@@ -22,6 +22,7 @@ import { row } from './rows.ts';
 const cidrsOf = (object: JsonObject): string[] => stringsAt(objectAt(object, 'spec'), 'cidrs');
 
 export const serviceCidrStrategy: Strategy = {
+  statusKeepsMetadata: true,
   validatesUpdates: false,
   prepareForCreate: (object) => {
     object.status = {};
@@ -36,7 +37,7 @@ export const serviceCidrStrategy: Strategy = {
     if (next.length === before.length) return changed;
     // A cluster of one address family may become one of both.
     if (before.length === 1 && next.length === 2) return [...changed, ...validateCidrs(next)];
-    return checkImmutable('spec.cidrs', next, before);
+    return checkImmutable('spec.cidrs', next, before, null);
   },
   cells: row((object) => [cidrsOf(object).join(',')]),
 };
