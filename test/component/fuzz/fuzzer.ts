@@ -145,7 +145,12 @@ const SWEPT = [
   '/apis/apiextensions.k8s.io/v1/customresourcedefinitions',
 ];
 
-const KUBERNETES_500 = ['has more than one PodDisruptionBudget', 'error dialing backend: node '];
+const KUBERNETES_500 = [
+  'has more than one PodDisruptionBudget',
+  'error dialing backend: node ',
+  'target.kind: Unsupported value',
+  'target.name: Required value',
+];
 
 function judge(reply: Reply | 'late', request: FuzzRequest, milliseconds: number): string | undefined {
   if (reply === 'late') return `no answer within ${DEADLINE_MS} ms`;
