@@ -82,7 +82,62 @@ it('is NotReady when cut off, keeps its pod running, and heals when brought back
   expect(await cluster.kubectl.line('logs there')).toBe('I am here\n');
 });
 
-it('hears of a deletion that was made while it was cut off', async () => {
+/** Best on the second board, and given up a second after that board counts as lost. */
+const replicated = (kind: 'Deployment' | 'StatefulSet', name: string) => ({
+  apiVersion: 'apps/v1',
+  kind,
+  metadata: { name },
+  spec: {
+    replicas: 1,
+    selector: { matchLabels: { app: name } },
+    ...(kind === 'StatefulSet' ? { serviceName: name } : {}),
+    template: {
+      metadata: { labels: { app: name } },
+      spec: {
+        ...pod.spec,
+        nodeSelector: {},
+        affinity: {
+          nodeAffinity: {
+            preferredDuringSchedulingIgnoredDuringExecution: [
+              {
+                weight: 100,
+                preference: {
+                  matchExpressions: [{ key: 'kubernetes.io/hostname', operator: 'In', values: ['second'] }],
+                },
+              },
+            ],
+          },
+        },
+        tolerations: ['not-ready', 'unreachable'].map((taint) => ({
+          key: `node.kubernetes.io/${taint}`,
+          operator: 'Exists',
+          effect: 'NoExecute',
+          tolerationSeconds: 1,
+        })),
+      },
+    },
+  },
+});
+
+const podsOf = async (app: string): Promise<Pod[]> =>
+  (await cluster.kubectl.get<{ items: Pod[] }>('pods', '-l', `app=${app}`)).items;
+const runningOn = async (board: Board, name: string): Promise<number> =>
+  (await board.docker.containers({ 'io.kubernetes.pod.name': name })).length;
+const readyOn = (node: string, pods: Pod[]): Pod | undefined =>
+  pods.find(
+    ({ metadata, spec, status }) =>
+      metadata.deletionTimestamp === undefined &&
+      spec?.nodeName === node &&
+      status?.conditions?.some(({ type, status: is }) => type === 'Ready' && is === 'True'),
+  );
+
+it('heals with its pods as the rules say: deleted, replaced, and a StatefulSet’s never twice', async () => {
+  await cluster.kubectl.apply(replicated('Deployment', 'moves'));
+  await cluster.kubectl.apply(replicated('StatefulSet', 'once'));
+  await cluster.kubectl.line('rollout status deployment/moves statefulset/once --timeout=60s');
+  const [moved] = await podsOf('moves');
+  expect(readyOn('second', await podsOf('moves'))).toBeDefined();
+  expect(readyOn('second', await podsOf('once'))).toBeDefined();
   second.cutOff();
   await cluster.eventually(
     'the second board to be NotReady',
@@ -91,16 +146,32 @@ it('hears of a deletion that was made while it was cut off', async () => {
   );
   await cluster.kubectl.line('delete pod there --wait=false');
   expect(await containersThere(second)).toHaveLength(2);
+  // The Deployment's pod is replaced; the StatefulSet's is asked to end, and keeps its name until it has ended.
+  await cluster.eventually('the replacement', async () => readyOn('first', await podsOf('moves')));
+  await cluster.eventually(
+    'the eviction',
+    async () => (await podsOf('once'))[0]?.metadata.deletionTimestamp !== undefined,
+  );
+  expect(await podsOf('once')).toHaveLength(1);
+  expect([await runningOn(first, 'once-0'), await runningOn(second, 'once-0')]).toEqual([0, 2]);
   second.bringBack();
   await cluster.eventually(
     'the containers to be gone',
-    async () => (await containersThere(second)).length === 0,
+    async () =>
+      (await containersThere(second)).length === 0 &&
+      (await runningOn(second, moved?.metadata.name ?? '')) === 0,
     90_000,
   );
   await cluster.eventually(
     'the pod to be gone',
     async () => (await cluster.kubectl.run(['get', 'pod', 'there'])).code === 1,
   );
+  await cluster.eventually('the identity to run again', async () => {
+    const pods = await podsOf('once');
+    return pods.length === 1 && (readyOn('first', pods) ?? readyOn('second', pods));
+  });
+  expect((await runningOn(first, 'once-0')) + (await runningOn(second, 'once-0'))).toBe(2);
+  expect(await podsOf('moves')).toHaveLength(1);
 });
 
 it('refuses a token of another cluster', async () => {
