@@ -45,6 +45,8 @@ function web(name: string, replicas: number): object[] {
     command: ['/node/node', '/repo/test/support/ingress-pod.mjs', '8080'],
     ports: [{ name: 'web', containerPort: 8080 }],
     readinessProbe: { httpGet: { path: '/', port: 8080 }, periodSeconds: 1 },
+    // A POST that reached a process about to exit cannot be sent again: docs/ingress.md says to wait like this.
+    lifecycle: { preStop: { sleep: { seconds: 3 } } },
     volumeMounts: folders.map((one) => ({ name: one.name, mountPath: one.at, readOnly: true })),
   };
   return [
