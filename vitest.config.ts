@@ -14,8 +14,8 @@ export default defineConfig({
       project('component', { testTimeout: 30_000 }),
       // Its two files of seeds run beside each other, also on a machine of two cores.
       project('simulation', { testTimeout: 600_000, maxWorkers: 2 }),
-      // Every file has boards, networks and engines of its own, and waits for them most of the time.
-      project('e2e', { testTimeout: 240_000, hookTimeout: 240_000, maxWorkers: 2 }),
+      // One file at a time: two boards' engines beside each other starve one another on a machine of two cores.
+      project('e2e', { testTimeout: 240_000, hookTimeout: 240_000, fileParallelism: false, retry: 1 }),
     ],
   },
 });
