@@ -75,10 +75,14 @@ const apply = (...objects: object[]) =>
   });
 const get = (name: string) => cluster.kubectl.get<Pod>('pod', name);
 const reaches = (name: string, ...phases: string[]) =>
-  cluster.eventually(`${name} to be ${phases.join(' or ')}`, async () => {
-    const { status } = await get(name);
-    return phases.includes(status?.phase ?? '') && status;
-  });
+  cluster.eventually(
+    `${name} to be ${phases.join(' or ')}`,
+    async () => {
+      const { status } = await get(name);
+      return phases.includes(status?.phase ?? '') && status;
+    },
+    150_000,
+  );
 const condition = async (type: string) => {
   const node = await cluster.kubectl.get<Node>('node', 'small');
   const taints = node.spec?.taints?.map(({ key }) => key) ?? [];
@@ -174,6 +178,7 @@ describe('a board', () => {
     await cluster.eventually(
       'the disk to be free again',
       async () => (await condition('DiskPressure')).status === 'False',
+      150_000,
     );
     expect((await get('ram')).status?.phase).toBe('Running');
     await cluster.kubectl.ok(['delete', 'pod', '--all', '--now']);
