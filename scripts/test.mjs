@@ -31,7 +31,7 @@ const STAGES = [
     limit: 9 * MINUTE,
   },
   { name: 'simulation', projects: ['simulation'], limit: 9 * MINUTE },
-  { name: 'end-to-end', projects: ['e2e'], limit: 18 * MINUTE },
+  { name: 'end-to-end', projects: ['e2e'], limit: 20 * MINUTE },
 ];
 
 const PROGRAMS = [
