@@ -18,6 +18,7 @@ import { createBody, DEFAULT_LOG_FILES, type LogFiles, limits } from './create-b
 import { pipeOutput } from './demux.ts';
 import { DockerEvents } from './events.ts';
 import { type ContainerDetails, type ContainerSummary, fromDetails, fromSummary } from './observation.ts';
+import { OpenSessions } from './open-sessions.ts';
 import { followPull, registryAuth, STALL_MS, splitReference, stalled } from './pull.ts';
 import { RepeatFilter } from './repeat-filter.ts';
 import { DockerSession } from './session.ts';
@@ -46,6 +47,7 @@ export class DockerRuntime implements ContainerRuntime {
   private readonly onWarning: (spec: ContainerSpec, warning: string) => void;
   private readonly logFiles: LogFiles;
   private readonly events: DockerEvents;
+  private readonly sessions: OpenSessions;
   private readonly listeners = new Set<(containerId: string | undefined) => void>();
   /** By container id; valid while the list shows the same state and no event came. */
   private readonly details = new Map<string, ObservedContainer>();
@@ -72,6 +74,10 @@ export class DockerRuntime implements ContainerRuntime {
       clock: options.clock,
       label: `${OWNER_LABEL}=${options.owner}`,
       onEvent: (id) => this.onEngineEvent(id),
+    });
+    this.sessions = new OpenSessions({
+      clock: options.clock,
+      isRunning: async (id) => (await this.inspect(id))?.state === 'running',
     });
   }
 
@@ -316,13 +322,15 @@ export class DockerRuntime implements ContainerRuntime {
       path: `/exec/${execId}/start`,
       body: { Detach: false, Tty: options.tty },
     });
-    return new DockerSession({
+    const session = new DockerSession({
       socket,
       tty: options.tty,
       resize: (columns, rows) => this.resize(`/exec/${execId}/resize`, columns, rows),
       exitCode: () => this.execExitCode(execId),
       kill: () => this.killExec(execId),
     });
+    this.sessions.add(id, session, session.exit);
+    return session;
   }
 
   async attach(id: string, options: { stdin: boolean; tty: boolean }): Promise<ExecSession> {
@@ -391,6 +399,7 @@ export class DockerRuntime implements ContainerRuntime {
   private onEngineEvent(id: string | undefined): void {
     if (id === undefined) this.details.clear();
     else this.details.delete(id);
+    this.sessions.look(id);
     for (const listener of this.listeners) listener(id);
   }
 

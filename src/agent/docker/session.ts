@@ -2,6 +2,9 @@ import type { Socket } from 'node:net';
 import type { ExecSession, OutputSink } from '../runtime.ts';
 import { pipeOutput } from './demux.ts';
 
+/** 128 + SIGKILL: what Docker says of a command that went with its container. */
+const KILLED = 137;
+
 /**
  * An exec or attach over a hijacked connection. Output waits (the socket is paused) until a sink is given. Half-closed:
  * closing stdin leaves the output running.
@@ -15,6 +18,7 @@ export class DockerSession implements ExecSession {
   private readonly ended: Promise<void>;
   private markEnded: () => void = () => {};
   private sink: OutputSink | undefined;
+  private orphaned = false;
 
   constructor(options: {
     socket: Socket;
@@ -35,7 +39,7 @@ export class DockerSession implements ExecSession {
     this.socket.once('close', () => this.markEnded());
     // The error is told by the exit code (or its absence); without a listener it would end the process.
     this.socket.on('error', () => {});
-    this.exit = this.ended.then(options.exitCode);
+    this.exit = this.ended.then(() => (this.orphaned ? KILLED : options.exitCode()));
     this.exit.catch(() => {});
   }
 
@@ -72,7 +76,15 @@ export class DockerSession implements ExecSession {
     this.socket.destroy();
   }
 
+  /** The engine will never tell of this command's end: see OpenSessions. */
+  containerEnded(): void {
+    this.orphaned = true;
+    this.socket.destroy();
+  }
+
   async kill(): Promise<void> {
+    // The engine goes on naming a pid that may be somebody else's by now.
+    if (this.orphaned) return;
     await this.onKill();
     this.socket.destroy();
   }

@@ -318,6 +318,29 @@ describe('DockerRuntime alone', () => {
     await runtime.remove(id);
   });
 
+  it('ends an exec with its container, though its process namespace lives on', async () => {
+    const sandbox = await make('sleep 1000');
+    const id = await make('sleep 1000', { pidMode: `container:${sandbox}` });
+    // Docker hangs on it in four of five cases.
+    for (let round = 0; round < 4; round += 1) {
+      const session = await runtime.exec(id, {
+        command: ['/bin/busybox', 'sh', '-c', 'echo begun; sleep 1000'],
+        stdin: false,
+        stdout: true,
+        stderr: true,
+        tty: false,
+      });
+      const got = collector();
+      session.onOutput(got.sink);
+      await waitFor('the command', () => got.stdout().toString() === 'begun\n');
+      await daemon.call('POST', `/containers/${id}/kill`);
+      expect(await session.exit).toBe(137);
+      await runtime.start(id);
+    }
+    await runtime.remove(id);
+    await runtime.remove(sandbox);
+  });
+
   it('kills an exec that is given up', async () => {
     const id = await make('sleep 1000');
     const session = await runtime.exec(id, {
