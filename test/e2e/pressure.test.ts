@@ -142,6 +142,49 @@ describe('a board', () => {
     expect(await condition('MemoryPressure')).toEqual({ status: 'False', taints: [] });
     await cluster.kubectl.ok(['delete', 'pod', 'late', '--now']);
   });
+
+  it('evicts a pod that wrote more than it may, and frees the disk of one that filled it', async () => {
+    const volume = (emptyDir: object) => ({ volumes: [{ name: 'data', emptyDir }] });
+    const mounted = { volumeMounts: [{ name: 'data', mountPath: '/data' }] };
+    await apply(
+      pod('writer', 'head -c 8000000 /dev/zero > /data/x; sleep 1000', volume({ sizeLimit: '4Mi' }), mounted),
+      pod(
+        'layer',
+        'head -c 8000000 /dev/zero > /x; sleep 1000',
+        {},
+        {
+          resources: { limits: { 'ephemeral-storage': '4Mi' } },
+        },
+      ),
+      pod(
+        'ram',
+        'df -k /data | tail -n 1; sleep 1000',
+        volume({ medium: 'Memory', sizeLimit: '8Mi' }),
+        mounted,
+      ),
+    );
+    expect((await reaches('writer', 'Failed')).message).toBe(
+      'Usage of EmptyDir volume "data" exceeds the limit "4Mi". ',
+    );
+    expect((await reaches('layer', 'Failed')).message).toMatch(
+      /^(Pod ephemeral local storage usage exceeds the total limit of containers 4Mi|Container main exceeded its local ephemeral storage limit "4Mi")\. $/,
+    );
+    await reaches('ram', 'Running');
+    expect(await cluster.kubectl.line('logs ram')).toMatch(/tmpfs\s+8192\s/);
+
+    // Again and again: what the writer gives back meanwhile is filled too.
+    const fill = 'while :; do cat /dev/zero >> /data/x; sleep 0.2; done';
+    await apply(pod('filler', fill, volume({}), mounted));
+    const status = await reaches('filler', 'Failed');
+    expect(status.message).toMatch(/^The node was low on resource: ephemeral-storage\. Threshold quantity: /);
+    await cluster.eventually(
+      'the disk to be free again',
+      async () => (await condition('DiskPressure')).status === 'False',
+      150_000,
+    );
+    expect((await get('ram')).status?.phase).toBe('Running');
+    await cluster.kubectl.ok(['delete', 'pod', '--all', '--now']);
+  });
 });
 
 describe('logs', () => {
