@@ -59,6 +59,9 @@ export const podStrategy: Strategy = {
     // The class follows from the spec; who reports a status need not repeat it.
     if (status.qosClass === undefined) status.qosClass = objectAt(old, 'status').qosClass;
   },
+  // That it has ended is counted (Job, eviction, the scheduler): a crash must not bring it back to life for a while.
+  isDecision: (pod, old) =>
+    hasEnded(pod) && !hasEnded(old) && objectAt(old, 'metadata').deletionTimestamp === undefined,
   validate: (pod) => validatePodSpec(objectAt(pod, 'spec'), 'spec'),
   validateCreate: (pod) => validateNewPod(objectAt(pod, 'spec')),
   validateUpdate: (pod, old): FieldError[] => validatePodUpdate(pod, old),
@@ -80,10 +83,14 @@ export const podStrategy: Strategy = {
   },
   gracePeriod: (pod, requested) => {
     const spec = objectAt(pod, 'spec');
-    const phase = stringAt(objectAt(pod, 'status'), 'phase');
-    if (stringAt(spec, 'nodeName') === '' || phase === 'Failed' || phase === 'Succeeded') return 0;
+    if (stringAt(spec, 'nodeName') === '' || hasEnded(pod)) return 0;
     const period = requested ?? numberAt(spec, 'terminationGracePeriodSeconds') ?? 0;
     return period < 0 ? 1 : period;
   },
   cells: podCells,
 };
+
+function hasEnded(pod: JsonObject): boolean {
+  const phase = stringAt(objectAt(pod, 'status'), 'phase');
+  return phase === 'Succeeded' || phase === 'Failed';
+}
