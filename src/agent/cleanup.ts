@@ -11,6 +11,7 @@ import { SystemNetCommands } from './network/commands.ts';
 import { createLinuxNetwork } from './network/linux-network.ts';
 import { removeUserspaceAddresses } from './network/userspace/addresses.ts';
 import { ALL_PODS, cgroupDirectory } from './pods/cgroups.ts';
+import { RuntimeError } from './runtime.ts';
 import { SystemMounter } from './volumes/mounter.ts';
 
 export interface CleanupOptions {
@@ -45,7 +46,9 @@ export async function cleanUp(
       if (count !== 0) report.lines.push(count === undefined ? what : `${what}: ${count}`);
     } catch (error) {
       report.failed = true;
-      report.lines.push(`${what}: FAILED, ${(error as Error).message}`);
+      const away = error instanceof RuntimeError && error.code === 'Unavailable';
+      const mend = away ? `; start the engine at ${options.dockerHost}, or name another: --docker-host` : '';
+      report.lines.push(`${what}: FAILED, ${(error as Error).message}${mend}`);
     }
   };
   const uids = new Set(await list(directories.pods));
