@@ -273,7 +273,7 @@ async function compose(
     random,
     connected: (node) => plane.boards.liveness.of(node)?.connected ?? false,
   });
-  const streams = new PodStreams({ client: plane.client, agents, clock });
+  const streams = new PodStreams({ client: plane.client, agents, clock, random });
   const upgrades: UpgradeRoute[] = [streams.agentRoute()];
   if (broker) upgrades.push(new MqttUpgrade({ broker }));
   let ready = false;

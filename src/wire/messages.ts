@@ -192,7 +192,10 @@ export type StreamKind =
       stderr: boolean;
       tty: boolean;
     }
-  | { type: 'portforward'; podUid: string; port: number };
+  /** `direct`: the pod's address only, not what listens on its loopback (the API's proxy). */
+  | { type: 'portforward'; podUid: string; port: number; direct?: boolean }
+  /** HTTP/1.1 with the agent itself, as with a kubelet; or a TCP connection to a port of the board. */
+  | { type: 'node'; dial?: { address: string; port: number } };
 
 export interface ClusterInfo {
   v: 1;
@@ -293,6 +296,8 @@ export interface SharedNode {
   podCIDR: string;
   /** Label topology.kubernetes.io/zone. */
   zone?: string;
+  /** It is being removed: balancers shall send it nothing new. */
+  leaving?: true;
 }
 
 /** An Ingress of a class of ours. Its certificates come to the serving nodes as Secrets, over their own branches. */

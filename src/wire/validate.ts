@@ -162,7 +162,8 @@ const MESSAGES: Readonly<Record<MessageKind, { readonly maxBytes: number; readon
         }),
         exec: object({ ...streamed, command: array(text(128 * KIB), 4096), ...channels }),
         attach: object({ ...streamed, ...channels }),
-        portforward: object({ podUid: text(128), port }),
+        portforward: object({ podUid: text(128), port, 'direct?': boolean }),
+        node: object({ 'dial?': object({ address: text(64), port }) }),
       }),
     }),
   },
@@ -302,7 +303,7 @@ const MESSAGES: Readonly<Record<MessageKind, { readonly maxBytes: number; readon
   },
   SharedNode: {
     maxBytes: 4 * KIB,
-    shape: object({ name, internalIP: ip, podCIDR: text(64), 'zone?': text(63) }),
+    shape: object({ name, internalIP: ip, podCIDR: text(64), 'zone?': text(63), 'leaving?': constant(true) }),
   },
   SharedPolicy: {
     maxBytes: OBJECT_BYTES,

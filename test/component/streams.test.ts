@@ -111,7 +111,7 @@ describe('streams between kubectl and agent', () => {
       connected: (node) => node === 'board',
     });
     const client = only<Client>({ get: async <T extends KubeObject>() => pod as unknown as T });
-    const streams = new PodStreams({ client, agents, clock });
+    const streams = new PodStreams({ client, agents, clock, random: new SystemRandom() });
     const route = streams.agentRoute();
     http = createServer((request, response) => {
       const url = new URL(request.url ?? '', 'http://x');
@@ -154,6 +154,7 @@ describe('streams between kubectl and agent', () => {
         },
         network: () => ({ pid: process.pid, ip: '127.0.0.1' }),
       },
+      view: () => ({ node: 'board', directory: '/', pods: [] }),
       clock,
       logger: silentLogger,
     });

@@ -1,76 +1,39 @@
 import { spawn } from 'node:child_process';
-import { connect } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { Duplex as DuplexStream } from 'node:stream';
-import { CHANNEL } from '../../wire/channels.ts';
 import type { StreamKind } from '../../wire/messages.ts';
-import { type StreamContext, SUCCESS } from './context.ts';
+import type { StreamContext } from './context.ts';
+import { carry, connectTcp, dialDirect } from './dial.ts';
 import { StreamRefusal } from './target.ts';
 
 type PortForwardRequest = Extract<StreamKind, { type: 'portforward' }>;
 
-const CONNECT_TIMEOUT_MS = 10_000;
-
 /**
  * One TCP connection to a port of the pod. The kubelet connects to localhost inside the pod's network namespace; Node
  * cannot enter one, so: first the pod's address (what listens on all interfaces, the usual case), and when that refuses,
- * a relay process inside the namespace for what listens on 127.0.0.1 only.
+ * a relay process inside the namespace for what listens on 127.0.0.1 only. `direct` reaches the address alone.
  */
 export async function servePortForward(request: PortForwardRequest, context: StreamContext): Promise<void> {
-  const { peer, targets, signal } = context;
-  const { pid, ip } = targets.network(request.podUid);
-  const connection = await open(pid, ip, request.port, context);
-  context.accept();
-  peer.onMessage = (channel, data) => {
-    if (channel === CHANNEL.STDIN && !connection.write(data)) peer.pause();
-  };
-  peer.onChannelEnd = (channel) => {
-    if (channel === CHANNEL.STDIN) connection.end();
-  };
-  peer.onDrain = () => connection.resume();
-  connection.on('drain', () => peer.resume());
-  connection.on('data', (chunk: Buffer) => {
-    if (!peer.send(CHANNEL.STDOUT, chunk)) connection.pause();
-  });
-  signal.addEventListener('abort', () => connection.destroy(), { once: true });
-  if (signal.aborted) connection.destroy();
-  await new Promise<void>((resolve, reject) => {
-    connection.on('error', (error) =>
-      reject(new StreamRefusal('InternalError', `error forwarding port ${request.port}: ${error.message}`)),
-    );
-    connection.on('close', resolve);
-  });
-  peer.send(CHANNEL.STATUS, SUCCESS);
+  const { pid, ip } = context.targets.network(request.podUid);
+  const connection = request.direct
+    ? await dialDirect(ip ?? '', request.port, context.clock)
+    : await open(pid, ip, request.port, context);
+  await carry(
+    connection,
+    context,
+    (error) => new StreamRefusal('InternalError', `error forwarding port ${request.port}: ${error.message}`),
+  );
 }
 
 async function open(
   pid: number,
   ip: string | undefined,
   port: number,
-  context: StreamContext,
+  { clock }: StreamContext,
 ): Promise<Duplex> {
-  const direct = ip === undefined ? undefined : await connectTcp(ip, port, context);
+  const direct = ip === undefined ? undefined : await connectTcp(ip, port, clock).catch(() => undefined);
   if (direct) return direct;
   return relayInNamespace(pid, port);
-}
-
-/** A connection, or undefined when the port refuses or does not answer. */
-function connectTcp(host: string, port: number, { clock }: StreamContext): Promise<Duplex | undefined> {
-  return new Promise((resolve) => {
-    const socket = connect({ host, port, allowHalfOpen: true });
-    const fail = (): void => {
-      timer.cancel();
-      socket.destroy();
-      resolve(undefined);
-    };
-    const timer = clock.after(CONNECT_TIMEOUT_MS, fail);
-    socket.once('error', fail);
-    socket.once('connect', () => {
-      timer.cancel();
-      socket.off('error', fail);
-      resolve(socket);
-    });
-  });
 }
 
 const RELAY = `

@@ -7,6 +7,7 @@ import type { StreamRequest } from '../../wire/messages.ts';
 import { type ContainerRuntime, RuntimeError } from '../runtime.ts';
 import { serveCommand } from './command.ts';
 import { type StreamContext, SUCCESS } from './context.ts';
+import type { KubeletView } from './kubelet.ts';
 import { serveLogs } from './logs.ts';
 import { servePortForward } from './port-forward.ts';
 import { StreamRefusal, type StreamTargets } from './target.ts';
@@ -28,6 +29,7 @@ export class StreamServer {
   private readonly dialer: StreamDialer;
   private readonly runtime: ContainerRuntime;
   private readonly targets: StreamTargets;
+  private readonly view: () => KubeletView;
   private readonly clock: Clock;
   private readonly logger: Logger;
   private readonly sockets = new Set<WebSocket>();
@@ -36,12 +38,15 @@ export class StreamServer {
     dialer: StreamDialer;
     runtime: ContainerRuntime;
     targets: StreamTargets;
+    /** The board as a kubelet tells of it. */
+    view: () => KubeletView;
     clock: Clock;
     logger: Logger;
   }) {
     this.dialer = options.dialer;
     this.runtime = options.runtime;
     this.targets = options.targets;
+    this.view = options.view;
     this.clock = options.clock;
     this.logger = options.logger;
   }
@@ -94,7 +99,7 @@ export class StreamServer {
       accept: () => peer.send(CHANNEL.STATUS, SUCCESS),
     };
     try {
-      await serveRequest(message, context);
+      await serveRequest(message, context, this.view);
     } catch (error) {
       if (!abort.signal.aborted) peer.send(CHANNEL.STATUS, failure(error));
     }
@@ -102,7 +107,11 @@ export class StreamServer {
   }
 }
 
-async function serveRequest({ request }: StreamRequest, context: StreamContext): Promise<void> {
+async function serveRequest(
+  { request }: StreamRequest,
+  context: StreamContext,
+  view: () => KubeletView,
+): Promise<void> {
   switch (request.type) {
     case 'logs':
       return serveLogs(request, context);
@@ -111,6 +120,8 @@ async function serveRequest({ request }: StreamRequest, context: StreamContext):
       return serveCommand(request, context);
     case 'portforward':
       return servePortForward(request, context);
+    case 'node':
+      return (await import('./kubelet.ts')).serveNode(request, context, view());
   }
 }
 

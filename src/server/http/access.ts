@@ -87,9 +87,13 @@ export class Access {
   }
 }
 
-/** Only browsers send Origin. */
+/**
+ * Only browsers send Origin. A page cannot add X-Forwarded-For to what it sends (CORS): that came through a proxy, such
+ * as `kubectl proxy`, which decides for itself whose requests it takes.
+ */
 function isForeign({ headers }: IncomingMessage): boolean {
   const { origin, host } = headers;
+  if (headers['x-forwarded-for'] !== undefined) return false;
   return origin !== undefined && origin !== `https://${host}`;
 }
 

@@ -1,11 +1,8 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { createServer, type Server } from 'node:https';
-import type { AddressInfo } from 'node:net';
 import type { Duplex } from 'node:stream';
-import type { TLSSocket } from 'node:tls';
 import type { Catalogue } from '../../api/catalogue.ts';
-import { badRequest, StatusError } from '../../api/errors.ts';
-import { type Clock, type Timer, withTimeout } from '../../lib/clock.ts';
+import { StatusError } from '../../api/errors.ts';
+import type { Clock } from '../../lib/clock.ts';
 import type { Logger } from '../../lib/logger.ts';
 import type { Random } from '../../lib/random.ts';
 import type { Service } from '../../lib/service.ts';
@@ -19,17 +16,16 @@ import { Access, describe, unauthorized } from './access.ts';
 import { type Answering, asStatusError, sendStatus, statusOverSocket, toStatusError } from './answer.ts';
 import { Discovery } from './discovery.ts';
 import { Fairness } from './fairness.ts';
+import { HttpsListener } from './https-listener.ts';
 import {
   asConnect,
   auditId,
   hasBody,
-  isSilence,
   makeContext,
   matchesRoute,
   NOBODY,
   parse,
   readUrl,
-  STREAMED,
 } from './incoming.ts';
 import { negotiate } from './negotiation.ts';
 import { OpenApi } from './openapi.ts';
@@ -48,7 +44,6 @@ import { watchOptions } from './request-options.ts';
 import { type AuditSink, RequestRecords, type Told } from './request-records.ts';
 import { noSuchResource, ResourceHandler, sendNotFoundText } from './resource-handler.ts';
 import type { StaticFiles } from './static-files.ts';
-import { connectOptions } from './streams/connect-options.ts';
 import { type ColumnDescriptions, includeObject, type TableColumns, TableWriter } from './table.ts';
 import { WatchStreams } from './watch.ts';
 
@@ -102,13 +97,6 @@ export interface ServerLimits {
 }
 
 const KUBERNETES_VERSION = 'v1.36.0';
-const HEAD_TIMEOUT_MS = 20_000;
-const STALL_MS = 60_000;
-const REQUEST_TIMEOUT_MS = 60_000;
-const KEEP_ALIVE_MS = 120_000;
-const DRAIN_MS = 10_000;
-const FLUSH_MS = 1000;
-const MOST_CONNECTIONS = 4096;
 
 /**
  * The HTTPS port: the Kubernetes API, joining, the dashboard's files, and upgrades (streams of pods, MQTT, agents).
@@ -123,16 +111,9 @@ export class ApiServer implements Service {
   private readonly resources: ResourceHandler;
   private readonly openApi: OpenApi;
   private readonly paths: PathHandler;
-  private server: Server | undefined;
-  /** Sockets that left HTTP: Node forgets them, stop() must not. */
-  private readonly upgraded = new Set<Duplex>();
+  private readonly listener: HttpsListener;
   /** Upgraded connections of nodes, with the request that proved who they are. */
   private readonly nodeSockets = new Map<Duplex, { nodeName: string; request: IncomingMessage }>();
-  /** With the bytes that each had taken when last looked at. */
-  private readonly connections = new Map<TLSSocket, number>();
-  private stalls: Timer | undefined;
-  private readonly working = new Set<Promise<void>>();
-  private stopping = false;
 
   constructor(options: ApiServerOptions) {
     this.options = options;
@@ -184,109 +165,39 @@ export class ApiServer implements Service {
       metrics: () =>
         this.records.metrics(version, options.objectCounts?.() ?? []) + (options.metrics?.() ?? ''),
     });
+    this.listener = new HttpsListener({
+      listen: options.listen,
+      identity,
+      clock,
+      logger: options.logger,
+      headMs: options.limits?.headMs,
+      stallMs: options.limits?.stallMs,
+      onRequest: (request, response) => this.onRequest(request, response),
+      onUpgrade: (upgrade) => this.onUpgrade(upgrade),
+    });
   }
 
   /** The port that it listens on; 0 before start. */
   get port(): number {
-    const address = this.server?.address() as AddressInfo | null | undefined;
-    return address?.port ?? 0;
+    return this.listener.port;
   }
 
   /** The serving certificate is another one: for connections from now on. */
   certificateChanged(): void {
-    this.server?.setSecureContext({ ...certificateOf(this.options.identity), minVersion: 'TLSv1.2' });
+    this.listener.certificateChanged();
   }
 
   /** Rejects with the system's error (EADDRINUSE, EACCES) when it cannot listen. */
   async start(): Promise<void> {
-    const { identity, listen, logger } = this.options;
-    const headMs = this.options.limits?.headMs ?? HEAD_TIMEOUT_MS;
-    const server = createServer(
-      {
-        ...certificateOf(identity),
-        requestCert: true,
-        // Who has no certificate may have a token; Access decides.
-        rejectUnauthorized: false,
-        minVersion: 'TLSv1.2',
-        ALPNProtocols: ['http/1.1'],
-        handshakeTimeout: headMs,
-        headersTimeout: headMs,
-        connectionsCheckingInterval: headMs / 2,
-        requestTimeout: REQUEST_TIMEOUT_MS,
-        keepAliveTimeout: KEEP_ALIVE_MS,
-        noDelay: true,
-      },
-      (request, response) => this.track(this.onRequest(request, response)),
-    );
-    server.maxConnections = MOST_CONNECTIONS;
-    server.on('upgrade', (request, socket, head) => this.track(this.onUpgrade({ request, socket, head })));
-    server.on('secureConnection', (socket: TLSSocket) => {
-      this.connections.set(socket, 0);
-      socket.once('close', () => this.connections.delete(socket));
-    });
-    server.on('tlsClientError', (error, socket) => {
-      logger.debug({ error: error.message }, 'TLS handshake failed');
-      // Nothing can be said to it before the handshake, and it would be waited for.
-      socket.destroy();
-    });
-    server.on('clientError', (error, socket) => {
-      logger.debug({ error: error.message }, 'malformed request');
-      if (socket.writable && !isSilence(error))
-        socket.end('HTTP/1.1 400 Bad Request\r\nconnection: close\r\n\r\n');
-      else socket.destroy();
-    });
-    this.server = server;
     this.openApi.start();
     this.options.catalogue.onRemove((info) => this.watches.endOf(info));
-    this.stalls = this.options.clock.every(this.options.limits?.stallMs ?? STALL_MS, () => this.cutStalled());
-    await new Promise<void>((resolve, reject) => {
-      server.once('error', reject);
-      server.listen(listen.port, listen.address, () => {
-        server.off('error', reject);
-        server.on('error', (error) => logger.error({ error: error.message }, 'HTTPS server'));
-        resolve();
-      });
-    });
+    await this.listener.start();
   }
 
   /** No new connections; watches end in order; requests under way get some seconds; then everything is closed. */
   async stop(): Promise<void> {
-    const { server } = this;
-    if (!server) return;
-    this.stopping = true;
-    this.stalls?.cancel();
-    const closed = new Promise<void>((resolve) => server.close(() => resolve()));
-    this.watches.stop();
-    const { clock, logger } = this.options;
-    await withTimeout(clock, DRAIN_MS, Promise.allSettled(this.working), () => new Error('drain')).catch(() =>
-      logger.warn({ requests: this.working.size }, 'requests cut off at the stop'),
-    );
-    // end() lets what is written still go out; destroying at once would lose the ends of watches. Node writes what was
-    // corked only when this turn of the loop is over.
-    await new Promise((resolve) => setImmediate(resolve));
-    for (const socket of [...this.connections.keys(), ...this.upgraded]) socket.end();
-    await withTimeout(clock, FLUSH_MS, closed, () => new Error('flush')).catch(() => {
-      for (const socket of this.upgraded) socket.destroy();
-      server.closeAllConnections();
-    });
+    await this.listener.stop(() => this.watches.stop());
     this.openApi.stop();
-    await closed;
-    this.server = undefined;
-    this.stopping = false;
-  }
-
-  /** Clients that took nothing of what waits for them since the last look: dead, asleep, or hostile. */
-  private cutStalled(): void {
-    for (const [socket, before] of this.connections) {
-      const taken = socket.bytesWritten - socket.writableLength;
-      if (socket.writableLength > 0 && taken === before) socket.destroy();
-      else this.connections.set(socket, taken);
-    }
-  }
-
-  private track(work: Promise<void>): void {
-    this.working.add(work);
-    void work.finally(() => this.working.delete(work));
   }
 
   private begun(request: IncomingMessage): Told {
@@ -307,7 +218,7 @@ export class ApiServer implements Service {
     let leave: (() => void) | undefined;
     const working = this.records.begin(method);
     response.setHeader('audit-id', id);
-    if (this.stopping) response.setHeader('connection', 'close');
+    if (this.listener.stopping) response.setHeader('connection', 'close');
     try {
       const url = readUrl(request);
       Object.assign(answering, { query: url.query });
@@ -372,8 +283,8 @@ export class ApiServer implements Service {
   ): Promise<void> {
     const target = this.resources.resolve(info);
     if (!target) return sendNotFoundText(answering);
-    // A log may be followed for hours: it holds no place.
-    if (target.subresource === 'log') leave();
+    // A log may be followed for hours, and so may a proxied answer: they hold no place.
+    if (target.subresource === 'log' || target.subresource === 'proxy') leave();
     const gone = new AbortController();
     answering.response.once('close', () => gone.abort());
     await this.resources.handle(info, target, context, answering, gone.signal);
@@ -401,11 +312,8 @@ export class ApiServer implements Service {
   private async onUpgrade(upgrade: Upgrade): Promise<void> {
     const { request, socket } = upgrade;
     const told = this.begun(request);
-    this.upgraded.add(socket);
-    socket.once('close', () => this.upgraded.delete(socket));
-    socket.on('error', () => socket.destroy());
     try {
-      if (this.stopping) throw new StatusError('ServiceUnavailable', 503, 'the server is stopping');
+      if (this.listener.stopping) throw new StatusError('ServiceUnavailable', 503, 'the server is stopping');
       const { path, query } = readUrl(request);
       const route = this.options.upgrades.find((candidate) => matchesRoute(candidate.path, path));
       if (!route) told.info = parse(told.method, path, query);
@@ -460,7 +368,7 @@ export class ApiServer implements Service {
     query: URLSearchParams,
     upgrade: Upgrade,
   ): Promise<void> {
-    const { request, socket } = upgrade;
+    const { request } = upgrade;
     const info = parse(told.method, readUrl(request).path, query);
     told.info = info.kind === 'resource' ? asConnect(info) : info;
     this.records.received(told, request);
@@ -471,7 +379,6 @@ export class ApiServer implements Service {
     const target = this.resources.resolve(info);
     if (!target) throw noSuchResource();
     const context = makeContext(effective, told.id, [], request, query, undefined, told.annotations);
-    const { subresource, name, namespace } = info;
     if (info.verb === 'watch') {
       const { acceptWatch } = await import('./websocket-watch.ts');
       const form = negotiate(undefined);
@@ -481,20 +388,7 @@ export class ApiServer implements Service {
         .serve(context, target, watchOptions(query), form, includeObject(query), sink)
         .catch((error: unknown) => sink.fail(toStatusError(error)));
     }
-    const streams = info.resource === 'pods' && STREAMED.find((known) => known === subresource);
-    if (!streams) throw badRequest('this path takes no upgrade');
-    const connecting = connectOptions(subresource, query);
-    if (connecting) await this.options.registry.admitConnect(context, target, connecting);
-    const gone = new AbortController();
-    socket.once('close', () => gone.abort());
-    await this.options.streams.upgrade(
-      { subresource: streams, namespace, name, query, context, signal: gone.signal },
-      upgrade,
-    );
+    await this.resources.upgrade(info, target, context, query, upgrade);
     this.records.upgraded(told, upgrade);
   }
-}
-
-function certificateOf({ serving, caPem }: Identity): { key: string; cert: string; ca: string } {
-  return { key: serving.key, cert: serving.certificate, ca: caPem };
 }

@@ -65,6 +65,8 @@ export interface DecodeOptions {
   kind: string | undefined;
   /** Protobuf is read by the schemas. */
   loadSchemas: () => Promise<Readonly<Record<string, RawSchema>>>;
+  /** See YamlBodies. */
+  parseYaml: (text: string) => Promise<ParsedJson>;
 }
 
 /** The object in a POST, PUT or DELETE: JSON (also when no type is given), YAML or protobuf; throws 415 for another. */
@@ -92,7 +94,7 @@ export async function decodeObject(
   };
   let parsed: ParsedJson;
   try {
-    parsed = await parseByType(decodeText(body), type);
+    parsed = await parseByType(decodeText(body), type, options.parseYaml);
   } catch (error) {
     if (error instanceof JsonSyntaxError) throw unrecognized(error.message);
     throw error;
@@ -108,7 +110,11 @@ const TYPE_META =
   'struct { APIVersion string "json:\\"apiVersion,omitempty\\""; Kind string "json:\\"kind,omitempty\\"" }';
 const BODY_TYPES = 'application/json, application/yaml, application/vnd.kubernetes.protobuf';
 
-async function parseByType(text: string, type: string): Promise<ParsedJson> {
+async function parseByType(
+  text: string,
+  type: string,
+  parseYaml: DecodeOptions['parseYaml'],
+): Promise<ParsedJson> {
   switch (type) {
     case '':
     case 'application/json':
@@ -116,10 +122,8 @@ async function parseByType(text: string, type: string): Promise<ParsedJson> {
       return parseJson(text);
     case 'application/yaml':
     case 'application/x-yaml':
-    case 'text/yaml': {
-      const { parseYaml } = await import('./yaml-text.ts');
+    case 'text/yaml':
       return parseYaml(text);
-    }
     default:
       throw new StatusError(
         'UnsupportedMediaType',

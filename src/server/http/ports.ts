@@ -24,7 +24,25 @@ export interface StreamHandlers {
   log(request: PodStreamRequest, response: ServerResponse): Promise<void>;
   /** exec, attach, portforward (and log over WebSocket): an HTTP/1.1 upgrade to WebSocket or SPDY/3.1, still unanswered. */
   upgrade(request: PodStreamRequest, upgrade: Upgrade): Promise<void> | void;
+  /** Any method, or an upgrade, to what listens behind a pod, a service or a node. */
+  proxy(request: ProxyRequest, side: ProxySide): Promise<void>;
 }
+
+/** A request to pods/proxy, services/proxy or nodes/proxy, authenticated, authorised and admitted. */
+export interface ProxyRequest {
+  readonly resource: 'pods' | 'services' | 'nodes';
+  readonly namespace: string;
+  /** `name`, `name:port` or `scheme:name:port`. */
+  readonly name: string;
+  /** What follows /proxy, decoded; empty or with its slash. */
+  readonly path: string;
+  readonly signal: AbortSignal;
+}
+
+/** The client's side of a proxied request: one to be answered, or an upgrade. */
+export type ProxySide =
+  | { readonly request: IncomingMessage; readonly response: ServerResponse }
+  | { readonly upgrade: Upgrade };
 
 /** The parts of Node's `upgrade` event. The handler owns the socket from then on and must end it. */
 export interface Upgrade {

@@ -108,7 +108,9 @@ export function readOptions(query: URLSearchParams): ReadOptions {
   ]);
   const limit = integer(query, 'limit');
   if (limit !== undefined && limit > 0) options.limit = limit;
-  checkVersionMatch(options, undefined);
+  // Of no use to a list, and still read.
+  integer(query, 'timeoutSeconds');
+  checkListMatch(options, query);
   if (
     options.resourceVersion !== undefined &&
     options.resourceVersion !== '0' &&
@@ -131,37 +133,61 @@ export function watchOptions(query: URLSearchParams): WatchRequest & { timeoutSe
     allowWatchBookmarks: isTrue(query.get('allowWatchBookmarks')),
     ...(initial === null ? {} : { sendInitialEvents: isTrue(initial) }),
   };
-  checkVersionMatch(request, request.sendInitialEvents ?? null);
+  checkWatchMatch(request, query);
   return { ...request, timeoutSeconds: integer(query, 'timeoutSeconds') };
 }
 
-/** As ValidateListOptions of apimachinery. `sendInitialEvents`: undefined for a list, null for a watch without it. */
-function checkVersionMatch(
-  { resourceVersion, resourceVersionMatch: match, ...rest }: ReadOptions,
-  sendInitialEvents: boolean | null | undefined,
-): void {
-  const field = 'resourceVersionMatch';
+const MATCH = 'resourceVersionMatch';
+const forbidden = (field: string, why: string): FieldError => ({
+  reason: 'FieldValueForbidden',
+  field,
+  message: `Forbidden: ${why}`,
+});
+
+/** As ValidateListOptions of apimachinery, of a list. */
+function checkListMatch(options: ReadOptions, query: URLSearchParams): void {
+  const { resourceVersion, resourceVersionMatch: match } = options;
   const errors: FieldError[] = [];
-  const forbid = (at: string, why: string): void => {
-    errors.push({ reason: 'FieldValueForbidden', field: at, message: `Forbidden: ${why}` });
-  };
-  if (typeof sendInitialEvents === 'boolean') {
-    if (match !== 'NotOlderThan') {
-      forbid(field, 'sendInitialEvents requires setting resourceVersionMatch to NotOlderThan');
+  if (match !== undefined) {
+    if (resourceVersion === undefined) {
+      errors.push(forbidden(MATCH, 'resourceVersionMatch is forbidden unless resourceVersion is provided'));
     }
-  } else if (match !== undefined) {
-    if (sendInitialEvents === null)
-      forbid(field, 'resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided');
-    if (sendInitialEvents === undefined && resourceVersion === undefined) {
-      forbid(field, 'resourceVersionMatch is forbidden unless resourceVersion is provided');
+    if (options.continue !== undefined) {
+      errors.push(forbidden(MATCH, 'resourceVersionMatch is forbidden when continue is provided'));
     }
-    if (rest.continue !== undefined)
-      forbid(field, 'resourceVersionMatch is forbidden when continue is provided');
     if (match !== 'Exact' && match !== 'NotOlderThan') {
-      errors.push(unsupported(field, JSON.stringify(match), ['Exact', 'NotOlderThan', '']));
+      errors.push(unsupported(MATCH, JSON.stringify(match), ['Exact', 'NotOlderThan', '']));
     }
     if (match === 'Exact' && resourceVersion === '0') {
-      forbid(field, 'resourceVersionMatch "exact" is forbidden for resourceVersion "0"');
+      errors.push(forbidden(MATCH, 'resourceVersionMatch "exact" is forbidden for resourceVersion "0"'));
+    }
+  }
+  if (query.has('sendInitialEvents')) {
+    errors.push(forbidden('sendInitialEvents', 'sendInitialEvents is forbidden for list'));
+  }
+  refuse('ListOptions', errors);
+}
+
+/** As ValidateListOptions of apimachinery, of a watch. */
+function checkWatchMatch(
+  { resourceVersionMatch: match, sendInitialEvents }: WatchRequest,
+  query: URLSearchParams,
+): void {
+  const errors: FieldError[] = [];
+  if (sendInitialEvents !== undefined && match !== 'NotOlderThan') {
+    const why = 'sendInitialEvents requires setting resourceVersionMatch to NotOlderThan';
+    errors.push(forbidden(MATCH, why));
+  }
+  if (match !== undefined) {
+    if (sendInitialEvents === undefined) {
+      const why = 'resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided';
+      errors.push(forbidden(MATCH, why));
+    }
+    if (match !== 'NotOlderThan') {
+      errors.push(unsupported(MATCH, JSON.stringify(match), ['NotOlderThan']));
+    }
+    if (query.get('continue')) {
+      errors.push(forbidden(MATCH, 'resourceVersionMatch is forbidden when continue is provided'));
     }
   }
   refuse('ListOptions', errors);
@@ -171,9 +197,7 @@ function integer(query: URLSearchParams, name: string): number | undefined {
   const text = query.get(name);
   if (text === null || text === '') return undefined;
   if (!/^[+-]?\d+$/.test(text)) {
-    throw badRequest(
-      `${name}: Invalid value: ${JSON.stringify(text)}: strconv.ParseInt: parsing ${JSON.stringify(text)}: invalid syntax`,
-    );
+    throw badRequest(`strconv.ParseInt: parsing ${JSON.stringify(text)}: invalid syntax`);
   }
   return Number(text);
 }

@@ -6,12 +6,13 @@ import type { Patch } from '../../client/port.ts';
 import type { Clock } from '../../lib/clock.ts';
 import type { ListResult, Registry, RequestContext, Target } from '../registry/port.ts';
 import { type Answering, sendObject, sendPieces, sendText, wantsPretty } from './answer.ts';
-import { type DecodedBody, decodeObject, decodeText, readBody } from './body.ts';
+import { type DecodedBody, type DecodeOptions, decodeObject, decodeText, readBody } from './body.ts';
 import { subresourceKind } from './discovery.ts';
+import { STREAMED } from './incoming.ts';
 import { type ListText, listPieces, metadataList, objectList, tableList, wholeList } from './list-text.ts';
 import { type AnswerForm, mediaType, negotiate } from './negotiation.ts';
 import type { RawSchema } from './openapi-documents.ts';
-import type { StreamHandlers } from './ports.ts';
+import type { ProxySide, StreamHandlers, Upgrade } from './ports.ts';
 import type { ResourceRequest } from './request-info.ts';
 import {
   deleteOptions,
@@ -24,6 +25,7 @@ import {
 import { connectOptions } from './streams/connect-options.ts';
 import { includeObject, partial, type TableWriter } from './table.ts';
 import { ResponseSink, type WatchStreams } from './watch.ts';
+import { YamlBodies } from './yaml-bodies.ts';
 
 /** What the router answers for a path below a known group that names nothing. */
 export function noSuchResource(): StatusError {
@@ -40,7 +42,13 @@ export function methodNotAllowed(): StatusError {
 }
 
 /** Pod subresources that stream; served by StreamHandlers. */
-const STREAMS = new Set(['log', 'exec', 'attach', 'portforward']);
+const STREAMS: ReadonlySet<string> = new Set(STREAMED);
+const PROXY_OPTIONS = {
+  pods: 'PodProxyOptions',
+  services: 'ServiceProxyOptions',
+  nodes: 'NodeProxyOptions',
+} as const;
+const PROXIED_METHODS = new Set(['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS']);
 
 export interface ResourceHandlerOptions {
   registry: Registry;
@@ -57,9 +65,11 @@ export interface ResourceHandlerOptions {
 /** Everything below /api/v1 and /apis/<group>/<version>: from a request to a call of the registry and back to an answer. */
 export class ResourceHandler {
   private readonly options: ResourceHandlerOptions;
+  private readonly yaml: YamlBodies;
 
   constructor(options: ResourceHandlerOptions) {
     this.options = options;
+    this.yaml = new YamlBodies({ clock: options.clock });
   }
 
   /** Finds what the URL names and checks the verb. Undefined: not even the group and version are known. */
@@ -91,7 +101,9 @@ export class ResourceHandler {
     if (subresource !== '') {
       const found = info.subresources.find((candidate) => candidate.name === subresource);
       if (!found || (rest !== '' && subresource !== 'proxy')) throw noSuchResource();
-      if (!found.verbs.includes(verb)) throw methodNotAllowed();
+      // OPTIONS has no verb; proxies take it.
+      const allowed = found.verbs.includes(verb) || (subresource === 'proxy' && verb === '');
+      if (!allowed) throw methodNotAllowed();
       return;
     }
     if (!info.verbs.includes(verb)) throw methodNotAllowed();
@@ -110,7 +122,10 @@ export class ResourceHandler {
     if (info.group === '' && info.resource === 'pods' && subresource && STREAMS.has(subresource)) {
       return this.stream(request, target, context, answering, signal);
     }
-    if (subresource === 'proxy') throw notOffered(`${info.resource}/proxy`);
+    if (subresource === 'proxy') {
+      const { request: asked, response } = answering;
+      return this.proxy(request, target, context, signal, { request: asked, response });
+    }
     const form = negotiate(answering.request.headers.accept);
     switch (request.verb) {
       case 'get':
@@ -145,6 +160,46 @@ export class ResourceHandler {
     if (connecting) await this.options.registry.admitConnect(context, target, connecting);
     if (subresource !== 'log') throw badRequest('Upgrade request required');
     return this.options.streams.log({ subresource, namespace, name, query, context, signal }, response);
+  }
+
+  /** An upgrade of a connection to a pod, or to what is proxied. */
+  async upgrade(
+    request: ResourceRequest,
+    target: Target,
+    context: RequestContext,
+    query: URLSearchParams,
+    upgrade: Upgrade,
+  ): Promise<void> {
+    const { resource, subresource, namespace, name } = request;
+    const gone = new AbortController();
+    upgrade.socket.once('close', () => gone.abort());
+    if (subresource === 'proxy') return this.proxy(request, target, context, gone.signal, { upgrade });
+    const streamed = resource === 'pods' && STREAMED.find((known) => known === subresource);
+    if (!streamed) throw badRequest('this path takes no upgrade');
+    const connecting = connectOptions(subresource, query);
+    if (connecting) await this.options.registry.admitConnect(context, target, connecting);
+    await this.options.streams.upgrade(
+      { subresource: streamed, namespace, name, query, context, signal: gone.signal },
+      upgrade,
+    );
+  }
+
+  private async proxy(
+    request: ResourceRequest,
+    target: Target,
+    context: RequestContext,
+    signal: AbortSignal,
+    side: ProxySide,
+  ): Promise<void> {
+    const { namespace, name, rest } = request;
+    const resource = request.resource as keyof typeof PROXY_OPTIONS;
+    const { method = '', url = '' } = 'upgrade' in side ? side.upgrade.request : side.request;
+    if (!PROXIED_METHODS.has(method)) throw methodNotAllowed();
+    const slash = /\/(?:\?|$)/.test(url) ? '/' : '';
+    const path = rest === '' ? slash : `/${rest}${slash}`;
+    const options = { kind: PROXY_OPTIONS[resource], apiVersion: 'v1', ...(path === '' ? {} : { path }) };
+    await this.options.registry.admitConnect(context, target, options);
+    return this.options.streams.proxy({ resource, namespace, name, path, signal }, side);
   }
 
   private async get(
@@ -243,7 +298,7 @@ export class ResourceHandler {
     const fieldManager = type === APPLY ? demandFieldManager(query) : '';
     if (type !== APPLY) refuseForce(query);
     const body = await readBody(request, this.options.clock);
-    const { patch, duplicates } = await decodePatch(body, type, fieldManager, query);
+    const { patch, duplicates } = await decodePatch(body, type, fieldManager, query, this.yaml);
     answering.bodies?.keepRequest(patch.type === 'json' ? patch.operations : patch.body);
     const { object, created } = await this.options.registry.patch(context, target, patch, {
       ...options,
@@ -283,8 +338,7 @@ export class ResourceHandler {
     const found = info.subresources.find(({ name }) => name === subresource);
     const kind = found ? subresourceKind(found).kind : info.kind;
     const body = await readBody(request, this.options.clock);
-    const { loadSchemas } = this.options;
-    const decoded = await decodeObject(body, request.headers['content-type'], { kind, loadSchemas });
+    const decoded = await decodeObject(body, request.headers['content-type'], this.decoding(kind));
     for (const warning of decoded.warnings) context.warn(warning);
     return decoded;
   }
@@ -292,11 +346,15 @@ export class ResourceHandler {
   private async readDeleteOptions({ request, bodies }: Answering): Promise<JsonObject | undefined> {
     const body = await readBody(request, this.options.clock);
     if (body.length === 0) return undefined;
-    const { loadSchemas } = this.options;
     const type = request.headers['content-type'];
-    const { value } = await decodeObject(body, type, { kind: undefined, loadSchemas });
+    const { value } = await decodeObject(body, type, this.decoding(undefined));
     bodies?.keepRequest(value);
     return value as JsonObject;
+  }
+
+  private decoding(kind: string | undefined): DecodeOptions {
+    const { loadSchemas } = this.options;
+    return { kind, loadSchemas, parseYaml: (text) => this.yaml.parse(text) };
   }
 
   private sendOne(
@@ -356,10 +414,6 @@ export class ResourceHandler {
 
 const notAcceptable = (why: string): StatusError => new StatusError('NotAcceptable', 406, why);
 
-function notOffered(what: string): StatusError {
-  return new StatusError('ServiceUnavailable', 503, `${what} is not offered by copepod`);
-}
-
 const JSON_PATCH = 'application/json-patch+json';
 const MERGE = 'application/merge-patch+json';
 const STRATEGIC = 'application/strategic-merge-patch+json';
@@ -371,18 +425,18 @@ async function decodePatch(
   type: string,
   fieldManager: string,
   query: URLSearchParams,
+  yaml: YamlBodies,
 ): Promise<{ patch: Patch; duplicates: string[] }> {
   const text = decodeText(body);
   const what = type === APPLY ? 'YAML' : 'patch';
   try {
-    const yaml = type === APPLY && !/^\s*[{[]/.test(text);
-    const { value, duplicates } = yaml ? (await import('./yaml-text.ts')).parseYaml(text) : parseJson(text);
+    const { value, duplicates } = type === APPLY ? await yaml.parse(text) : parseJson(text);
     if (type === JSON_PATCH) {
-      if (!Array.isArray(value)) throw new JsonSyntaxError('a JSON patch is a list of operations');
+      if (!Array.isArray(value)) throw notA('[]interface {}', value);
       return { patch: { type: 'json', operations: value as object[] }, duplicates };
     }
     if (typeof value !== 'object' || value === null || Array.isArray(value)) {
-      throw new JsonSyntaxError('a patch is an object');
+      throw notA('map[string]interface {}', value);
     }
     if (type === APPLY) {
       const force = query.get('force') === 'true';
@@ -393,6 +447,11 @@ async function decodePatch(
     if (error instanceof JsonSyntaxError) throw badRequest(`error decoding ${what}: ${error.message}`);
     throw error;
   }
+}
+
+function notA(type: string, value: unknown): JsonSyntaxError {
+  const got = Array.isArray(value) ? 'array' : value === null ? 'null' : typeof value;
+  return new JsonSyntaxError(`json: cannot unmarshal ${got} into Go value of type ${type}`);
 }
 
 /** 404 as plain text, which is what Kubernetes' aggregator answers for a group that nobody serves. */

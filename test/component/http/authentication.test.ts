@@ -77,6 +77,9 @@ test('a page of another site gains nothing by the certificate of a browser', asy
   const host = api.url.slice('https://'.length);
   expect((await admin.get('/api', { headers: { origin: 'https://evil.example', host } })).status).toBe(403);
   expect((await admin.get('/api', { headers: { origin: api.url, host } })).status).toBe(200);
+  // What `kubectl proxy` hands on: no page can set that header without being asked first.
+  const forwarded = { origin: 'http://localhost:8001', host, 'x-forwarded-for': '127.0.0.1' };
+  expect((await admin.get('/api', { headers: forwarded })).status).toBe(200);
 });
 
 test('a token of a service account names it, and dies with it', async () => {

@@ -145,8 +145,10 @@ test('install: nothing exists, a hook runs and goes, the release becomes deploye
     status: 'True',
     lastTransitionTime: '2026-01-01T00:00:00Z',
   }));
-  const times = { startTime: '2026-01-01T00:00:00Z', completionTime: '2026-01-01T00:00:00Z' };
-  const done = { status: { succeeded: 1, conditions, ...times } };
+  // Its controller has told the start; what has ended has no pods that run.
+  const now = (await ask('GET', `${jobs}/web-migrate`)).body.status ?? {};
+  const times = { startTime: '2026-01-01T00:00:00Z', ...now, completionTime: '2026-01-01T00:00:00Z' };
+  const done = { status: { ...times, succeeded: 1, active: 0, ready: 0, conditions } };
   expect((await ask('PATCH', `${jobs}/web-migrate/status`, done, MERGE)).status).toBe(200);
   expect((await ask('DELETE', `${jobs}/web-migrate`, { propagationPolicy: 'Background' })).status).toBe(200);
   for (const { collection, object } of manifests) {

@@ -13,7 +13,7 @@ beforeEach(async () => {
     reached.push(`${subresource} ${name}`);
     throw badRequest('the stream was reached');
   };
-  api = await ApiFixture.start({ streams: () => ({ log: async () => {}, upgrade }) });
+  api = await ApiFixture.start({ streams: () => ({ log: async () => {}, upgrade, proxy: async () => {} }) });
 });
 afterEach(() => api.stop());
 

@@ -4,8 +4,16 @@ import { PODS } from '../../../api/kinds.ts';
 import type { Pod } from '../../../api/types/core-v1.ts';
 import type { Client } from '../../../client/port.ts';
 import type { Clock } from '../../../lib/clock.ts';
+import type { Random } from '../../../lib/random.ts';
 import { STREAMS_PATH } from '../../../wire/join.ts';
-import type { PodStreamRequest, StreamHandlers, Upgrade, UpgradeRoute } from '../ports.ts';
+import type {
+  PodStreamRequest,
+  ProxyRequest,
+  ProxySide,
+  StreamHandlers,
+  Upgrade,
+  UpgradeRoute,
+} from '../ports.ts';
 import type { AgentStreams } from './agent-streams.ts';
 import { flag, parseLogOptions, pipeLogs } from './logs.ts';
 import { containerOfPod, nodeOfPod } from './pod-target.ts';
@@ -13,16 +21,21 @@ import { servePortForward } from './port-forward.ts';
 import { type CommandStreams, negotiate, serveCommand } from './remote-command.ts';
 import { acceptWebSocket } from './upgrade.ts';
 
-/** log, exec, attach and portforward of pods: looks the pod up, asks its node for a stream, joins client and agent. */
+/**
+ * log, exec, attach and portforward of pods, and the proxies: looks the pod up, asks its node for a stream, joins client
+ * and agent.
+ */
 export class PodStreams implements StreamHandlers {
   private readonly client: Client;
   private readonly agents: AgentStreams;
   private readonly clock: Clock;
+  private readonly random: Random;
 
-  constructor(options: { client: Client; agents: AgentStreams; clock: Clock }) {
+  constructor(options: { client: Client; agents: AgentStreams; clock: Clock; random: Random }) {
     this.client = options.client;
     this.agents = options.agents;
     this.clock = options.clock;
+    this.random = options.random;
   }
 
   async log(request: PodStreamRequest, response: ServerResponse): Promise<void> {
@@ -50,6 +63,12 @@ export class PodStreams implements StreamHandlers {
       default:
         throw badRequest('logs are read without an upgrade');
     }
+  }
+
+  async proxy(request: ProxyRequest, side: ProxySide): Promise<void> {
+    const { serveProxy } = await import('./proxy/proxy.ts');
+    const { client, agents, random } = this;
+    return serveProxy({ client, agents, random }, request, side);
   }
 
   /** Where agents dial in. Plugged into the HTTP server beside the handlers. */
