@@ -8,6 +8,8 @@ export const INGRESS_CONTROLLER = 'copepod.io/ingress';
 export const INGRESS_CLASS = 'copepod';
 /** Node label: `false` keeps a node from serving; where any node has `true`, only those that have it serve. */
 export const SERVES_INGRESS = 'ingress.copepod.io/enabled';
+/** Node condition: this board cannot serve them now, its message says why. Absent or False: it can. */
+export const INGRESS_UNAVAILABLE = 'IngressUnavailable';
 const NO_BALANCER = 'node.kubernetes.io/exclude-from-external-load-balancers';
 
 const CLASS_ANNOTATION = 'kubernetes.io/ingress.class';

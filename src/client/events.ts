@@ -27,6 +27,8 @@ const WAITING = 1000;
 interface Seen {
   name: string;
   count: number;
+  /** When it was first seen. */
+  first: string;
 }
 interface Similar {
   messages: Set<string>;
@@ -179,11 +181,13 @@ export class EventWriter implements Service {
         remember(this.seen, job.key, seen);
         return;
       } catch (error) {
-        // Events expire; then the next one is the first again.
+        // Events expire: it is written anew, as the one that it was, and goes on counting.
         if (!isNotFound(error)) throw error;
       }
     }
-    const name = this.nameFor(job);
+    const name = seen?.name ?? this.nameFor(job);
+    const first = seen?.first ?? timestamp(job.time);
+    const count = (seen?.count ?? 0) + 1;
     const event: Omit<Event, 'apiVersion' | 'kind'> = {
       metadata: { name, namespace: job.namespace },
       involvedObject: job.regarding,
@@ -193,12 +197,12 @@ export class EventWriter implements Service {
       source: { component: job.component, ...(job.host === undefined ? {} : { host: job.host }) },
       reportingComponent: job.component,
       reportingInstance: job.host ?? '',
-      firstTimestamp: timestamp(job.time),
+      firstTimestamp: first,
       lastTimestamp: timestamp(job.time),
-      count: 1,
+      count,
     };
     await this.client.create(EVENTS, job.namespace, event);
-    remember(this.seen, job.key, { name, count: 1 });
+    remember(this.seen, job.key, { name, count, first });
   }
 
   /** `<object>.<nanoseconds, hexadecimal>` as in client-go; the sequence makes up for a clock in milliseconds. */

@@ -304,6 +304,9 @@ const NO_STREAMS: StreamHandlers = {
   upgrade: () => {
     throw new Error('this fixture has no streams');
   },
+  proxy: () => {
+    throw new Error('this fixture has no streams');
+  },
 };
 
 interface IdentityParts {

@@ -21,6 +21,7 @@ import { AdmissionChain, type AdmissionPlugin } from '../admission/port.ts';
 import type { Store } from '../store/port.ts';
 import { ServiceAllocator } from './allocation.ts';
 import { Applier } from './applying.ts';
+import { type ComponentHealth, componentStatuses } from './component-statuses.ts';
 import { type ComputedResource, computedList, computedObject } from './computed.ts';
 import { definitionStrategy } from './custom/definition-strategy.ts';
 import { DEFINITIONS_BUCKET, Definitions } from './custom/definitions.ts';
@@ -29,9 +30,9 @@ import { Deleter } from './deletion.ts';
 import { EventLimits } from './event-limits.ts';
 import { checkIdentity, checkUid, lockOf, notServed } from './identity-checks.ts';
 import { mutationsOf } from './mutations.ts';
-import { type Endpoint, Ownership, ownersOf, withoutOwners } from './ownership.ts';
+import { type Endpoint, Ownership, withoutOwners } from './ownership.ts';
 import { applyPatch, patchesOwners } from './patching.ts';
-import { type Allocator, missing, type Projection, type Submission, WritePipeline } from './pipeline.ts';
+import { type Allocator, missing, type Projection, WritePipeline } from './pipeline.ts';
 import type {
   DeleteRequest,
   ListResult,
@@ -49,14 +50,9 @@ import { asItself, projectionOf } from './projections.ts';
 import { Reader } from './reading.ts';
 import { answerReview, isReview } from './reviews.ts';
 import { applyDefaults, type Served, ServedResources, type Strategies } from './served.ts';
+import { Submissions } from './submissions.ts';
 import { SubresourcePosts } from './subresource-posts.ts';
 import { Watcher } from './watching.ts';
-
-export interface ComponentHealth {
-  name: string;
-  healthy: boolean;
-  message: string;
-}
 
 export interface ApiRegistryOptions {
   store: Store;
@@ -92,7 +88,7 @@ export class ApiRegistry implements Registry, Service {
   private readonly clock: Clock;
   private readonly admission: AdmissionChain;
   private readonly pipeline: WritePipeline;
-  private readonly ownership: Ownership;
+  private readonly submissions: Submissions;
   private readonly applier: Applier;
   private readonly deleter: Deleter;
   private readonly reader: Reader;
@@ -102,7 +98,6 @@ export class ApiRegistry implements Registry, Service {
   private readonly projections = new WeakMap<Served, Map<string, Projection | undefined>>();
   private readonly posts: SubresourcePosts;
   private readonly reviews: Reviews | undefined;
-  private readonly components: () => ComponentHealth[];
   private readonly computed: ReadonlyMap<string, ComputedResource>;
 
   constructor(options: ApiRegistryOptions) {
@@ -132,14 +127,15 @@ export class ApiRegistry implements Registry, Service {
     this.services = new ServiceAllocator({ store, random, logger, serviceCidr: options.serviceCidr });
     const allocators = new Map<string, Allocator>([['services', this.services]]);
     this.pipeline = new WritePipeline({ store, admission: this.admission, allocators, clock, random });
-    this.ownership = new Ownership({
+    const ownership = new Ownership({
       resources: this.served,
       fields: options.fields ?? new FieldsTable(),
     });
+    this.submissions = new Submissions({ store, ownership, clock });
     this.applier = new Applier({
       catalogue,
       pipeline: this.pipeline,
-      ownership: this.ownership,
+      ownership,
       clock,
     });
     this.deleter = new Deleter({ store, admission: this.admission, allocators, clock });
@@ -158,8 +154,10 @@ export class ApiRegistry implements Registry, Service {
       tokenIssuer: options.tokenIssuer,
     });
     this.reviews = options.reviews;
-    this.components = options.components ?? (() => []);
-    this.computed = options.computed ?? new Map();
+    this.computed = new Map([
+      ...(options.computed ?? []),
+      ['componentstatuses', componentStatuses(options.components ?? (() => []))],
+    ]);
   }
 
   /** After the store's start. */
@@ -177,7 +175,6 @@ export class ApiRegistry implements Registry, Service {
   }
 
   async get(context: RequestContext, target: Target, options: ReadOptions = {}): Promise<KubeObject> {
-    if (target.info.kind === 'ComponentStatus') return this.componentStatus(target);
     const computed = this.computed.get(groupResource(target.info));
     if (computed) return computedObject(computed, target);
     const served = this.resource(target, context);
@@ -189,12 +186,6 @@ export class ApiRegistry implements Registry, Service {
   }
 
   async list(context: RequestContext, target: Target, options: ReadOptions = {}): Promise<ListResult> {
-    if (target.info.kind === 'ComponentStatus') {
-      return {
-        items: this.components().map(componentStatusOf),
-        resourceVersion: String(this.store.revision),
-      };
-    }
     const computed = this.computed.get(groupResource(target.info));
     if (computed) {
       return { items: computedList(computed, target, options), resourceVersion: String(this.store.revision) };
@@ -271,7 +262,7 @@ export class ApiRegistry implements Registry, Service {
     const projection = this.projection(served, target);
     const { strategy } = served;
     const endpoint: Endpoint = { served, projection, subresource: target.subresource };
-    const lean = this.withoutSameOwners(served, target, body);
+    const lean = this.submissions.withoutSameOwners(served, target, body);
     const submitted = decodeBody(this.catalogue, projection.as, lean.body, options, context);
     checkIdentity(target, objectAt(submitted, 'metadata'), target.subresource !== undefined);
     if (isWhole(projection, served)) applyDefaults(served, submitted);
@@ -305,7 +296,7 @@ export class ApiRegistry implements Registry, Service {
             invalidValue('metadata.resourceVersion', 0, 'must be specified for an update'),
           ]);
         }
-        return this.submission(context, endpoint, object, lean.given);
+        return this.submissions.change(context, endpoint, object, lean.given);
       },
       options,
     );
@@ -351,7 +342,7 @@ export class ApiRegistry implements Registry, Service {
         if (isWhole(projection, served)) applyDefaults(served, submitted);
         const given: unknown = patched.metadata.managedFields;
         const reset = Array.isArray(given) && isReset(given) ? given : undefined;
-        return this.submission(context, endpoint, submitted, reset);
+        return this.submissions.change(context, endpoint, submitted, reset);
       },
       options,
     );
@@ -397,42 +388,8 @@ export class ApiRegistry implements Registry, Service {
   ): Promise<KubeObject> {
     const main = { ...target, subresource: undefined };
     const endpoint = { served, projection: this.projection(served, main), subresource: undefined };
-    const given = objectAt(object, 'metadata').managedFields as unknown[] | undefined;
-    const actor = { manager: context.fieldManager, now: this.clock.now() };
-    const owners = this.ownership.ofNew(endpoint, object, given, actor);
+    const owners = this.submissions.ownersOfNew(context, endpoint, object);
     return this.pipeline.create(context, target, served, object, owners, options);
-  }
-
-  /** `reset`: the list with which the client wants to be rid of all owners, which decoding drops. */
-  private submission(
-    context: RequestContext,
-    endpoint: Endpoint,
-    object: JsonObject,
-    reset: readonly unknown[] | undefined,
-  ): Submission {
-    const given = reset ?? (objectAt(object, 'metadata').managedFields as unknown[] | undefined);
-    const actor = { manager: context.fieldManager, now: this.clock.now() };
-    return {
-      object,
-      owners: (old, next) =>
-        this.ownership.afterChange(endpoint, { old, next, submitted: object, given }, actor),
-    };
-  }
-
-  /** Whoever changes what was read sends its managedFields along; from inside the process the very same list. */
-  private withoutSameOwners(
-    served: Served,
-    target: Target,
-    body: unknown,
-  ): { body: unknown; given: readonly unknown[] | undefined } {
-    const given = (body as { metadata?: { managedFields?: unknown } } | null)?.metadata?.managedFields;
-    if (!Array.isArray(given)) return { body, given: undefined };
-    const head = this.store.head(served.bucket, objectKey(target.namespace, target.name ?? ''));
-    const same = head !== undefined && ownersOf(head.object as unknown as JsonObject) === given;
-    return {
-      body: same ? withoutOwners(body as JsonObject) : body,
-      given: isReset(given) ? given : undefined,
-    };
   }
 
   private answer(projection: Projection, outcome: WriteResult): WriteResult {
@@ -458,21 +415,6 @@ export class ApiRegistry implements Registry, Service {
     if (!projection) throw notServed();
     return projection;
   }
-
-  private componentStatus(target: Target): KubeObject {
-    const component = this.components().find(({ name }) => name === target.name);
-    if (!component) throw missing(target);
-    return componentStatusOf(component);
-  }
-}
-
-function componentStatusOf({ name, healthy, message }: ComponentHealth): KubeObject {
-  return {
-    kind: 'ComponentStatus',
-    apiVersion: 'v1',
-    metadata: { name },
-    conditions: [{ type: 'Healthy', status: healthy ? 'True' : 'False', message }],
-  } as unknown as KubeObject;
 }
 
 /** Definitions are served here: their strategy knows what becomes of them. */

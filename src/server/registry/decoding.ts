@@ -55,7 +55,7 @@ export function decodePatched(
   const { apiVersion, kind } = body;
   if (kind !== as.kind || apiVersion !== as.apiVersion) {
     const other = catalogue.findKind(String(apiVersion), String(kind));
-    if (!other) throw unrecognisedKind(kind, apiVersion);
+    if (!other) throw invalidPatch(body, unrecognisedKind(kind, apiVersion));
     throw invalidPatch(body, unknownConversion(as, String(apiVersion), String(kind)));
   }
   let decoded: Decoded;
@@ -145,11 +145,8 @@ function checkKind(
   );
 }
 
-function unrecognisedKind(kind: unknown, apiVersion: unknown): StatusError {
-  return badRequest(
-    `no kind ${JSON.stringify(kind ?? '')} is registered for version ${JSON.stringify(apiVersion ?? '')} in scheme "pkg/api/legacyscheme/scheme.go:30"`,
-  );
-}
+const unrecognisedKind = (kind: unknown, apiVersion: unknown): string =>
+  `no kind ${JSON.stringify(kind ?? '')} is registered for version ${JSON.stringify(apiVersion ?? '')} in scheme "pkg/api/legacyscheme/scheme.go:30"`;
 
 function unknownConversion(as: DecodeAs, apiVersion: string, kind: string): string {
   const { version } = parseApiVersion(apiVersion);

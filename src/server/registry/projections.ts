@@ -66,7 +66,7 @@ export function projectionOf(
           next.metadata = { ...objectAt(submitted, 'metadata') };
           served.strategy.applyDefaults?.(next);
         },
-        (next) => served.strategy.validate?.(next) ?? [],
+        (next, old) => served.strategy.validateUpdate?.(next, old) ?? [],
       );
     default:
       return undefined;

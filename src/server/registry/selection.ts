@@ -77,12 +77,17 @@ function fieldTest(
 
 function fieldReader(served: Served, field: string): (object: KubeObject) => string {
   if (field === 'metadata.name') return (object) => object.metadata.name ?? '';
-  if (field === 'metadata.namespace' && served.info.namespaced) {
+  const { selectableFields, fieldLabelError, fieldNames } = served.strategy;
+  // Kinds without fields of their own take it in any case: what has no namespace is in none.
+  if (field === 'metadata.namespace' && (served.info.namespaced || !fieldLabelError)) {
     return (object) => object.metadata.namespace ?? '';
   }
-  const { selectableFields, fieldLabelError } = served.strategy;
+  const names = fieldNames?.[served.apiVersion];
+  const own = names === undefined ? field : (Object.hasOwn(names, field) && names[field]) || undefined;
   const read =
-    selectableFields && Object.hasOwn(selectableFields, field) ? selectableFields[field] : undefined;
+    own !== undefined && selectableFields && Object.hasOwn(selectableFields, own)
+      ? selectableFields[own]
+      : undefined;
   if (read) return (object) => read(object as unknown as JsonObject);
   throw new SelectorError(
     fieldLabelError

@@ -38,6 +38,8 @@ export interface Strategy {
   readonly deprecation?: string;
   /** Fields that a field selector may name besides metadata.name and metadata.namespace, with their values. */
   readonly selectableFields?: Readonly<Record<string, (object: JsonObject) => string>>;
+  /** By version that calls them otherwise: the fields that can be selected there, and which of these each one is. */
+  readonly fieldNames?: Readonly<Record<string, Readonly<Record<string, string>>>>;
   /** Table cells of a row, in the order of data/table-columns.json; absent: name and age (and what the columns say). */
   cells?(object: JsonObject, now: number): (string | number | boolean | null)[];
   /** PUT creates when the object does not exist (leases, endpoints, …). */

@@ -20,8 +20,11 @@ export function tableCells(served: ServedResources): {
       if (object.kind === 'Scale') return scaleCells(object as unknown as JsonObject, now);
       if (info.kind === 'ComponentStatus') return componentCells(object as ComponentStatus);
       if (isComputed(info)) return undefined;
-      const { custom, strategy } = served.of(info);
-      return custom ? custom.cells(object, now) : strategy.cells?.(object as unknown as JsonObject, now);
+      const { custom, strategy, conversion } = served.of(info);
+      if (custom) return custom.cells(object, now);
+      // Whatever version was asked for, the row is that of the version the strategy knows.
+      const shown = object as unknown as JsonObject;
+      return strategy.cells?.(conversion ? conversion.toStorage(shown) : shown, now);
     },
     columns: (info) => (isComputed(info) ? undefined : served.of(info).custom?.columns),
   };

@@ -233,7 +233,11 @@ describe('ownership', () => {
       { metadata: { managedFields: [{}] }, spec: { nodeName: 'n' }, status: { podIP: '10.0.0.1' } },
       'status',
     );
-    expect(setOf(changed, 'kubelet')).toEqual({ 'f:status': { 'f:podIP': {} } });
+    // The one address is the first of all addresses.
+    const address = { '.': {}, 'f:ip': {} };
+    expect(setOf(changed, 'kubelet')).toEqual({
+      'f:status': { 'f:podIP': {}, 'f:podIPs': { '.': {}, 'k:{"ip":"10.0.0.1"}': address } },
+    });
     expect(who(changed).map(([manager, , through]) => [manager, through === 'status'])).toEqual([
       ['kubectl', false],
       ['kubelet', true],

@@ -440,10 +440,10 @@ describe('subresources', () => {
   });
 
   test('a status write ignores the spec, a spec write the status', async () => {
-    const path = await updates.make('v1/services', { spec: { ports: [{ port: 80 }] } });
+    const path = await updates.make('v1/services', { spec: { type: 'LoadBalancer', ports: [{ port: 80 }] } });
     const status = { loadBalancer: { ingress: [{ ip: '192.0.2.1' }] } };
     const first = await updates.merge(`${path}/status`, { spec: { type: 'NodePort' }, status });
-    expect(first.body.spec.type).toBe('ClusterIP');
+    expect(first.body.spec.type).toBe('LoadBalancer');
     const second = await updates.merge(path, {
       status: { loadBalancer: null },
       spec: { selector: { a: 'b' } },

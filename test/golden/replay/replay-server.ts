@@ -42,6 +42,7 @@ export class ReplayServer {
           client: plane.client,
           agents: new AgentStreams({ bus, clock, random, connected: () => false }),
           clock,
+          random,
         });
       },
     });

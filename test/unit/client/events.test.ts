@@ -51,11 +51,11 @@ describe('recording events', () => {
     });
   });
 
-  it('begins anew when the first event has expired', async () => {
+  it('is written anew, and goes on counting, when the first event has expired', async () => {
     await record('restarting');
     await client.delete(EVENTS, 'default', client.all(EVENTS)[0]?.metadata.name ?? '');
     await record('restarting');
-    expect(written()).toEqual(['1 restarting']);
+    expect(written()).toEqual(['2 restarting']);
   });
 
   it('combines events that differ only in their message, from the tenth on', async () => {

@@ -141,7 +141,7 @@ test('Jobs: policies of failure and success', () => {
     'spec.managedBy: Invalid value: "me": must be a domain-prefixed path (such as "acme.io/foo")',
   ]);
   expect(job({ podFailurePolicy: { rules: [{ action: 'FailJob' }] } })).toEqual([
-    'spec.podFailurePolicy.rules[0]: Invalid value: null: specifying one of OnExitCodes and OnPodConditions is required',
+    'spec.podFailurePolicy.rules[0]: Invalid value: specifying one of OnExitCodes and OnPodConditions is required',
   ]);
   expect(
     job({

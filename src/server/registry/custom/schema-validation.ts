@@ -31,8 +31,9 @@ export function validateSchema(
   old: Json | undefined,
   schema: Structural,
   context: ValidationContext,
+  path = '',
 ): FieldError[] {
-  return new SchemaValidator(context).validate(value, old, schema, '').errors.slice(0, MOST_ERRORS);
+  return new SchemaValidator(context).validate(value, old, schema, path).errors.slice(0, MOST_ERRORS);
 }
 
 class SchemaValidator {

@@ -6,6 +6,7 @@ import type { StructNode } from '../../../api/schema.ts';
 import { asObject, invalidValue, listAt, objectAt, stringAt, stringsAt } from '../../../api/validation.ts';
 import { CelEngine, type RuleProblem } from './cel/rules.ts';
 import { loadPatterns, type PatternEngine } from './patterns.ts';
+import { validateSchema } from './schema-validation.ts';
 import { compileStructural, enginesNeeded, type Structural } from './structural.ts';
 import type { CustomType } from './types.ts';
 import { CustomVersion } from './version.ts';
@@ -39,7 +40,7 @@ export class Serving {
     });
   }
 
-  /** The patterns and rules of a definition that do not compile. After `prepare`; schemas must have their right form. */
+  /** The patterns and rules of a definition that do not compile, and the defaults that their own schema refuses. After `prepare`; schemas must have their right form. */
   problems(definition: JsonObject): FieldError[] {
     return listAt(objectAt(definition, 'spec'), 'versions').flatMap((version, index) => {
       const schema = asObject(objectAt(version, 'schema').openAPIV3Schema);
@@ -66,6 +67,10 @@ export class Serving {
       const pattern = node.checks?.pattern ?? '';
       const why = pattern === '' ? undefined : this.patternProblem(pattern);
       if (why !== undefined) errors.push(invalidValue(`${at}.pattern`, pattern, why));
+      else if (node.default !== undefined) {
+        const context = { patterns: this.patterns };
+        errors.push(...validateSchema(node.default, undefined, node, context, `${at}.default`));
+      }
     }
     if (!this.rules || !schema.has.rules) return errors;
     for (const problem of this.rules.compile(schema).problems) {

@@ -28,7 +28,7 @@ export function validateSpecialIp(address: string, field: string): FieldError[] 
   if (!isIp(address)) return [invalidValue(field, address, 'must be a valid IP address')];
   const text = address.toLowerCase();
   if (/^0+(\.0+){3}$/.test(text) || text === '::') {
-    return [invalidValue(field, address, 'may not be unspecified (0.0.0.0 or ::)')];
+    return [invalidValue(field, address, `may not be unspecified (${address})`)];
   }
   if (text.startsWith('127.') || text === '::1') {
     return [invalidValue(field, address, 'may not be in the loopback range (127.0.0.0/8, ::1/128)')];

@@ -50,7 +50,7 @@ function validateNodeAffinity(affinity: JsonObject, path: string): FieldError[] 
   listAt(affinity, PREFERRED).forEach((weighted, index) => {
     const at = `${path}.${PREFERRED}[${index}]`;
     errors.push(...validateWeight(weighted, at));
-    errors.push(...validateNodeSelectorTerm(objectAt(weighted, 'preference'), `${at}.preference`));
+    errors.push(...validateNodeSelectorTerm(objectAt(weighted, 'preference'), `${at}.preference`, true));
   });
   return errors;
 }
@@ -68,10 +68,10 @@ function validatePodTerm(term: JsonObject, path: string): FieldError[] {
   for (const namespace of stringsAt(term, 'namespaces')) {
     errors.push(...checkName(`${path}.namespace`, namespace, dnsLabel));
   }
+  errors.push(...validateTermKeys(term, path));
   const key = stringAt(term, 'topologyKey');
   if (key === '') errors.push(required(`${path}.topologyKey`, 'can not be empty'));
-  errors.push(...checkName(`${path}.topologyKey`, key, key === '' ? () => [] : qualifiedName));
-  return [...errors, ...validateTermKeys(term, path)];
+  return [...errors, ...checkName(`${path}.topologyKey`, key, qualifiedName)];
 }
 
 export function validateTolerations(tolerations: JsonObject[], field: string): FieldError[] {
@@ -106,7 +106,7 @@ export function validateTolerations(tolerations: JsonObject[], field: string): F
     } else if (operator === 'Exists') {
       if (value !== '') {
         errors.push(
-          invalidValue(`${path}.operator`, toleration, "value must be empty when `operator` is 'Exists'"),
+          invalidValue(`${path}.operator`, value, "value must be empty when `operator` is 'Exists'"),
         );
       }
     } else {
@@ -130,7 +130,7 @@ export function validateTaints(taints: JsonObject[], field: string): FieldError[
     if (seen.has(key)) {
       errors.push({
         ...duplicate(path, taint),
-        message: `Duplicate value: ${JSON.stringify(taint)}: taints must be unique by key and effect pair`,
+        message: `Duplicate value: ${JSON.stringify(dumpTaint(taint))}: taints must be unique by key and effect pair`,
       });
     }
     seen.add(key);
@@ -138,23 +138,33 @@ export function validateTaints(taints: JsonObject[], field: string): FieldError[
   return errors;
 }
 
+/** As Kubernetes prints one: it has no names of JSON within. */
+const dumpTaint = (taint: JsonObject): JsonObject => ({
+  Key: stringAt(taint, 'key'),
+  Value: stringAt(taint, 'value'),
+  Effect: stringAt(taint, 'effect'),
+  TimeAdded: taint.timeAdded ?? null,
+});
+
 export function validateTopologySpread(constraints: JsonObject[], field: string): FieldError[] {
   const errors: FieldError[] = [];
-  const seen = new Set<string>();
   constraints.forEach((constraint, index) => {
     const path = `${field}[${index}]`;
     const skew = numberAt(constraint, 'maxSkew') ?? 0;
     if (skew <= 0) errors.push(invalidValue(`${path}.maxSkew`, skew, 'must be greater than zero'));
     const key = stringAt(constraint, 'topologyKey');
     if (key === '') errors.push(required(`${path}.topologyKey`, 'can not be empty'));
-    else errors.push(...checkName(`${path}.topologyKey`, key, qualifiedName));
     const policy = stringAt(constraint, 'whenUnsatisfiable');
     if (policy !== 'DoNotSchedule' && policy !== 'ScheduleAnyway') {
       errors.push(notSupported(`${path}.whenUnsatisfiable`, policy, ['DoNotSchedule', 'ScheduleAnyway']));
     }
-    const pair = `{${key}, ${policy}}`;
-    if (seen.has(pair)) errors.push(duplicate(`${path}.{topologyKey, whenUnsatisfiable}`, pair));
-    seen.add(pair);
+    // Told of the first of two that say the same.
+    const again = constraints
+      .slice(index + 1)
+      .some((other) => stringAt(other, 'topologyKey') === key && other.whenUnsatisfiable === policy);
+    if (again) {
+      errors.push(duplicate(`${path}.{topologyKey, whenUnsatisfiable}`, `{${key}, ${policy}}`));
+    }
     const domains = numberAt(constraint, 'minDomains');
     if (domains !== undefined) {
       if (domains <= 0) errors.push(invalidValue(`${path}.minDomains`, domains, 'must be greater than zero'));

@@ -1,6 +1,6 @@
 // What a new volume is filled from: dataSource, and dataSourceRef, which has come after it.
 import type { FieldError } from '../../../api/errors.ts';
-import { dnsSubdomain } from '../../../api/names.ts';
+import { dnsLabel, dnsSubdomain } from '../../../api/names.ts';
 import type { JsonObject } from '../../../api/object.ts';
 import { jsonEqual } from '../../../api/patch-json.ts';
 import { asObject, checkName, invalidValue, required, stringAt } from '../../../api/validation.ts';
@@ -28,15 +28,19 @@ function isClaimOrSnapshot({ apiGroup, kind }: JsonObject): boolean {
   );
 }
 
-export function validateSources(spec: JsonObject): FieldError[] {
+export function validateSources(spec: JsonObject, path: string): FieldError[] {
   const source = asObject(spec.dataSource);
   const reference = asObject(spec.dataSourceRef);
   const errors = [
-    ...(source ? validateSource(source, 'spec.dataSource') : []),
-    ...(reference ? validateSource(reference, 'spec.dataSourceRef') : []),
+    ...(source ? validateSource(source, `${path}.dataSource`) : []),
+    ...(reference ? validateSource(reference, `${path}.dataSourceRef`) : []),
   ];
-  if (source && reference && !jsonEqual(source, reference)) {
-    errors.push(invalidValue('spec', source, 'must match dataSourceRef'));
+  // What is told as the value is a path, in Kubernetes too.
+  if (source && reference && stringAt(reference, 'namespace') !== '') {
+    const why = 'may not be specified when dataSourceRef.namespace is specified';
+    errors.push(invalidValue(path, `${path}.dataSource`, why));
+  } else if (source && reference && !jsonEqual(source, reference)) {
+    errors.push(invalidValue(path, `${path}.dataSource`, 'must match dataSourceRef'));
   }
   return errors;
 }
@@ -55,6 +59,8 @@ function validateSource(source: JsonObject, path: string): FieldError[] {
       ),
     );
   }
-  if (group !== '') errors.push(...checkName(path, group, dnsSubdomain));
+  if (group !== '') errors.push(...checkName(`${path}.apiGroup`, group, dnsSubdomain));
+  const namespace = stringAt(source, 'namespace');
+  if (namespace !== '') errors.push(...checkName(`${path}.namespace`, namespace, dnsLabel));
   return errors;
 }

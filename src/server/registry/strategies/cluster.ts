@@ -20,6 +20,7 @@ import type { Strategy } from '../strategy.ts';
 import { CIDR_RULE, isCidr } from './addresses.ts';
 import { validateTaints } from './affinity.ts';
 import { ageCell, nameCell } from './cells.ts';
+import { validateAmount } from './resources.ts';
 
 const NAME_LABEL = 'kubernetes.io/metadata.name';
 
@@ -53,21 +54,9 @@ export const namespaceStrategy: Strategy = {
       : "may only be 'Terminating' if `deletionTimestamp` is not empty";
     return [invalidValue('status.Phase', phase, why)];
   },
-  validate: (namespace) =>
-    stringsAt(objectAt(namespace, 'spec'), 'finalizers').flatMap((finalizer, index) => {
-      const path = `spec.finalizers[${index}]`;
-      const errors = checkName(path, finalizer, qualifiedName);
-      if (!finalizer.includes('/') && finalizer !== 'kubernetes') {
-        errors.push(
-          invalidValue(
-            path,
-            finalizer,
-            'name is neither a standard finalizer name nor is it fully qualified',
-          ),
-        );
-      }
-      return errors;
-    }),
+  validateCreate: (namespace) => validateFinalizers(namespace, () => 'spec.finalizers'),
+  // Of /finalize; every other change carries the old ones.
+  validateUpdate: (namespace) => validateFinalizers(namespace, (index) => `spec.finalizers[${index}]`),
   fieldLabelError: (field) => `field label not supported: ${field}`,
   selectableFields: fieldsAt('status.phase'),
   cells: (namespace, now) => [
@@ -76,6 +65,18 @@ export const namespaceStrategy: Strategy = {
     ageCell(namespace, now),
   ],
 };
+
+function validateFinalizers(namespace: JsonObject, at: (index: number) => string): FieldError[] {
+  return stringsAt(objectAt(namespace, 'spec'), 'finalizers').flatMap((finalizer, index) => {
+    const path = at(index);
+    const errors = checkName(path, finalizer, qualifiedName);
+    if (!finalizer.includes('/') && finalizer !== 'kubernetes') {
+      const why = 'name is neither a standard finalizer name nor is it fully qualified';
+      errors.push(invalidValue(path, finalizer, why));
+    }
+    return errors;
+  });
+}
 
 const ROLE_PREFIX = 'node-role.kubernetes.io/';
 const ROLE_LABEL = 'kubernetes.io/role';
@@ -92,6 +93,7 @@ export const nodeStrategy: Strategy = {
     const spec = objectAt(node, 'spec');
     // Kubernetes names the path so.
     const errors = validateTaints(listAt(spec, 'taints'), 'metadata.taints');
+    errors.push(...validateNodeResources(node));
     stringsAt(spec, 'podCIDRs').forEach((cidr, index) => {
       if (!isCidr(cidr)) errors.push(invalidValue(`spec.podCIDRs[${index}]`, cidr, CIDR_RULE));
     });
@@ -115,13 +117,14 @@ export const nodeStrategy: Strategy = {
   },
   validateStatusUpdate: (node) => {
     const seen = new Set<string>();
-    return listAt(objectAt(node, 'status'), 'addresses').flatMap(({ type, address }, index) => {
+    const errors = validateNodeResources(node);
+    listAt(objectAt(node, 'status'), 'addresses').forEach(({ type, address }, index) => {
       const shown = { Type: type ?? '', Address: address ?? '' };
       const key = JSON.stringify(shown);
-      if (seen.has(key)) return [duplicate(`status.addresses[${index}]`, shown)];
+      if (seen.has(key)) errors.push(duplicate(`status.addresses[${index}]`, shown));
       seen.add(key);
-      return [];
     });
+    return errors;
   },
   fieldLabelError: (field) => `field label not supported: ${field}`,
   selectableFields: { 'spec.unschedulable': flagAt('spec.unschedulable') },
@@ -149,6 +152,15 @@ export const nodeStrategy: Strategy = {
     ];
   },
 };
+
+function validateNodeResources(node: JsonObject): FieldError[] {
+  return ['capacity', 'allocatable'].flatMap((field) => {
+    const amounts = objectAt(objectAt(node, 'status'), field);
+    return Object.keys(amounts).flatMap((name) =>
+      validateAmount(name, amounts[name], `status.${field}.${name}`),
+    );
+  });
+}
 
 /** podCIDR is the first of podCIDRs; where the two differ, old kubelets' podCIDR counts. */
 function joinPodCidrs(spec: JsonObject): void {

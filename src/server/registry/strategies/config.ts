@@ -160,13 +160,17 @@ function keepNames(account: JsonObject): void {
   account.secrets = listAt(account, 'secrets').map(({ name }) => (name === undefined ? {} : { name }));
 }
 
+const MOUNTABLE = 'kubernetes.io/enforce-mountable-secrets';
+
 export const serviceAccountStrategy: Strategy = {
   returnsDeleted: true,
   prepareForCreate: keepNames,
   prepareForUpdate: keepNames,
-  cells: (account, now) => [
-    nameCell(account),
-    Array.isArray(account.secrets) ? account.secrets.length : 0,
-    ageCell(account, now),
-  ],
+  warnings: (account, old) => {
+    const asks = (object: JsonObject | undefined): boolean =>
+      Object.hasOwn(objectAt(objectAt(object, 'metadata'), 'annotations'), MOUNTABLE);
+    const why = 'deprecated in v1.32+; prefer separate namespaces to isolate access to mounted secrets';
+    return asks(account) && !asks(old) ? [`metadata.annotations[${MOUNTABLE}]: ${why}`] : [];
+  },
+  cells: (account, now) => [nameCell(account), ageCell(account, now)],
 };

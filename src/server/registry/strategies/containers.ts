@@ -34,6 +34,8 @@ const MESSAGE_POLICIES = ['File', 'FallbackToLogsOnError'];
 export interface PodFacts {
   volumes: ReadonlyMap<string, JsonObject>;
   hostNetwork: boolean;
+  /** It shares the user namespace of its node; absent: it does. */
+  hostUsers?: boolean;
   /** Names of the pod's resourceClaims. */
   claims?: readonly string[];
   restartPolicy?: string;
@@ -202,7 +204,8 @@ function validateContainer(container: JsonObject, path: string, pod: PodFacts): 
   errors.push(...validateResizePolicy(container, `${path}.resizePolicy`, pod.restartPolicy));
   errors.push(...validateRestartRules(container, path));
   const security = asObject(container.securityContext);
-  if (security) errors.push(...validateContainerSecurity(security, `${path}.securityContext`));
+  if (security)
+    errors.push(...validateContainerSecurity(security, `${path}.securityContext`, pod.hostUsers ?? true));
   if (image.trim() !== image) {
     errors.push(invalidValue(`${path}.image`, image, 'must not have leading or trailing whitespace'));
   }

@@ -101,13 +101,10 @@ export function validateTimeZone(zone: Json | undefined, field: string): FieldEr
   const name = String(zone);
   if (name === '') return [invalidValue(field, name, 'timeZone must be nil or non-empty string')];
   if (name.toLowerCase() === 'local') {
-    return [
-      invalidValue(
-        field,
-        name,
-        'timeZone must be an explicit time zone as defined in https://www.iana.org/time-zones',
-      ),
-    ];
+    const why = 'timeZone must be an explicit time zone as defined in https://www.iana.org/time-zones';
+    // Go knows it by exactly this name.
+    const unknown = name === 'Local' ? [] : [invalidValue(field, name, `unknown time zone ${name}`)];
+    return [invalidValue(field, name, why), ...unknown];
   }
   try {
     new Intl.DateTimeFormat('en', { timeZone: name });

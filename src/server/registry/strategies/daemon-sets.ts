@@ -18,16 +18,19 @@ import { checkImmutable } from '../../../api/validation-meta.ts';
 import type { Strategy } from '../strategy.ts';
 import { ageOf } from './age.ts';
 import { mapCell, selectorCell } from './cells.ts';
-import { defaultTemplate, podSpecWarnings } from './pod-spec.ts';
+import { isEmptySelector, safeMatcher, validateLabelSelector } from './label-selector.ts';
+import { defaultTemplate, validateTemplate } from './pod-spec.ts';
+import { workloadWarnings } from './pod-warnings.ts';
 import {
   amount,
   containerCells,
   emptyStatus,
+  mismatch,
   nonNegative,
+  shownStrategy,
   validateCollisions,
   validateCounts,
-  validateWorkloadSelector,
-  validateWorkloadTemplate,
+  validateRunsForEver,
 } from './workloads.ts';
 
 /** A field of the type's first version that lives on as an annotation. */
@@ -74,8 +77,9 @@ export const daemonSetStrategy: Strategy = {
   validate: (object) => {
     const spec = objectAt(object, 'spec');
     return [
-      ...validateWorkloadSelector(spec, 'daemonset'),
-      ...validateWorkloadTemplate(spec, { kind: 'DaemonSet' }),
+      ...validateSelector(spec),
+      ...validateTemplate(objectAt(spec, 'template'), 'spec.template'),
+      ...validateRunsForEver(objectAt(objectAt(spec, 'template'), 'spec'), 'DaemonSet'),
       ...nonNegative(spec, 'minReadySeconds'),
       ...validateUpdateStrategy(objectAt(spec, 'updateStrategy')),
       ...nonNegative(spec, 'revisionHistoryLimit'),
@@ -87,8 +91,7 @@ export const daemonSetStrategy: Strategy = {
     ...validateCounts(object, COUNTS),
     ...validateCollisions(object, old),
   ],
-  warnings: (object) =>
-    podSpecWarnings(objectAt(objectAt(objectAt(object, 'spec'), 'template'), 'spec'), 'spec.template.spec'),
+  warnings: (object, old) => workloadWarnings(object, old, 'spec.template', false),
   cells: (object, now) => {
     const metadata = objectAt(object, 'metadata');
     const spec = objectAt(object, 'spec');
@@ -115,11 +118,24 @@ function setTemplateGeneration(object: JsonObject, value: string): void {
   metadata.annotations = { ...objectAt(metadata, 'annotations'), [TEMPLATE_GENERATION]: value };
 }
 
+/** Without one, nothing matches; that is all that Kubernetes says of it. */
+function validateSelector(spec: JsonObject): FieldError[] {
+  const selector = asObject(spec.selector);
+  const errors = validateLabelSelector(selector, 'spec.selector');
+  const labels = objectAt(objectAt(objectAt(spec, 'template'), 'metadata'), 'labels');
+  const matches = selector ? safeMatcher(selector) : () => false;
+  if (matches && !matches(labels as Record<string, string>)) errors.push(mismatch(labels));
+  if (selector && isEmptySelector(selector)) {
+    errors.push(invalidValue('spec.selector', selector, 'empty selector is invalid for daemonset'));
+  }
+  return errors;
+}
+
 function validateUpdateStrategy(strategy: JsonObject): FieldError[] {
   const path = 'spec.updateStrategy';
   if (strategy.type === 'OnDelete') return [];
   if (strategy.type !== 'RollingUpdate') {
-    return [notSupported(`${path}.type`, strategy.type, ['RollingUpdate', 'OnDelete'])];
+    return [notSupported(path, shownStrategy(strategy), ['RollingUpdate', 'OnDelete'])];
   }
   const update = asObject(strategy.rollingUpdate);
   if (!update) return [required(`${path}.rollingUpdate`)];

@@ -17,11 +17,13 @@ import { checkImmutable } from '../../../api/validation-meta.ts';
 import type { Strategy } from '../strategy.ts';
 import { ageOf } from './age.ts';
 import { selectorCell } from './cells.ts';
-import { defaultTemplate, podSpecWarnings } from './pod-spec.ts';
+import { defaultTemplate } from './pod-spec.ts';
+import { workloadWarnings } from './pod-warnings.ts';
 import {
   containerCells,
   emptyStatus,
   nonNegative,
+  shownStrategy,
   validateCollisions,
   validateCounts,
   validateParts,
@@ -77,11 +79,7 @@ export const deploymentStrategy: Strategy = {
     ...validateParts(deployment, ['updatedReplicas', 'readyReplicas', 'availableReplicas'], 'readyReplicas'),
     ...validateCollisions(deployment, old),
   ],
-  warnings: (deployment) =>
-    podSpecWarnings(
-      objectAt(objectAt(objectAt(deployment, 'spec'), 'template'), 'spec'),
-      'spec.template.spec',
-    ),
+  warnings: (deployment, old) => workloadWarnings(deployment, old, 'spec.template'),
   cells: (deployment, now) => {
     const metadata = objectAt(deployment, 'metadata');
     const spec = objectAt(deployment, 'spec');
@@ -134,6 +132,6 @@ function validateStrategy(strategy: JsonObject): FieldError[] {
         ? validateRollingUpdate(update, 'spec.strategy.rollingUpdate')
         : [required('spec.strategy.rollingUpdate', 'this should be defaulted and never be nil')];
     default:
-      return [notSupported('spec.strategy.type', strategy.type, ['Recreate', 'RollingUpdate'])];
+      return [notSupported('spec.strategy', shownStrategy(strategy), ['Recreate', 'RollingUpdate'])];
   }
 }

@@ -50,8 +50,7 @@ function validateEnvSource(variable: JsonObject, source: JsonObject, path: strin
     const reference = asObject(source[kind]);
     if (!reference) continue;
     const name = stringAt(reference, 'name');
-    if (name === '') errors.push(required(`${path}.${kind}.name`));
-    else errors.push(...checkName(`${path}.${kind}.name`, name, dnsSubdomain));
+    errors.push(...checkName(`${path}.${kind}.name`, name, dnsSubdomain));
     const key = stringAt(reference, 'key');
     if (key === '') errors.push(required(`${path}.${kind}.key`));
     else errors.push(...checkName(`${path}.${kind}.key`, key, configMapKey));

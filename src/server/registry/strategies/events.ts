@@ -43,6 +43,20 @@ export const eventStrategy: Strategy = {
     source: (event) =>
       stringAt(objectAt(event, 'source'), 'component') || stringAt(event, 'reportingComponent'),
   },
+  fieldNames: {
+    'events.k8s.io/v1': {
+      'regarding.kind': 'involvedObject.kind',
+      'regarding.namespace': 'involvedObject.namespace',
+      'regarding.name': 'involvedObject.name',
+      'regarding.uid': 'involvedObject.uid',
+      'regarding.apiVersion': 'involvedObject.apiVersion',
+      'regarding.resourceVersion': 'involvedObject.resourceVersion',
+      'regarding.fieldPath': 'involvedObject.fieldPath',
+      reason: 'reason',
+      reportingController: 'reportingComponent',
+      type: 'type',
+    },
+  },
   cells: (event, now) => {
     const involved = objectAt(event, 'involvedObject');
     const source = objectAt(event, 'source');

@@ -101,7 +101,7 @@ function validateFailureRule(
 ): FieldError[] {
   const errors: FieldError[] = [];
   const action = stringAt(rule, 'action');
-  if (action === '') errors.push(required(`${path}.action`, `valid values: ${quoted(ACTIONS)}`));
+  if (action === '') errors.push(required(`${path}.action`, `valid values: ${listed(ACTIONS)}`));
   else if (action === 'FailIndex' && spec.backoffLimitPerIndex === undefined) {
     errors.push(invalidValue(`${path}.action`, action, 'requires the backoffLimitPerIndex to be set'));
   } else if (!ACTIONS.includes(action)) errors.push(notSupported(`${path}.action`, action, ACTIONS));
@@ -113,10 +113,10 @@ function validateFailureRule(
   }
   if (codes && conditions.length > 0) {
     const why = 'specifying both OnExitCodes and OnPodConditions is not supported';
-    errors.push(invalidValue(path, null, why));
+    errors.push(malformed(path, why));
   }
   if (!codes && conditions.length === 0) {
-    errors.push(invalidValue(path, null, 'specifying one of OnExitCodes and OnPodConditions is required'));
+    errors.push(malformed(path, 'specifying one of OnExitCodes and OnPodConditions is required'));
   }
   return errors;
 }
@@ -125,7 +125,7 @@ function validateExitCodes(codes: JsonObject, path: string, containers: Readonly
   const errors: FieldError[] = [];
   const operators = ['In', 'NotIn'];
   if (isUnset(codes.operator)) {
-    errors.push(required(`${path}.operator`, `valid values: ${quoted(operators)}`));
+    errors.push(required(`${path}.operator`, `valid values: ${listed(operators)}`));
   } else if (!operators.includes(codes.operator as string)) {
     errors.push(notSupported(`${path}.operator`, codes.operator, operators));
   }
@@ -166,7 +166,7 @@ function validateConditions(conditions: JsonObject[], field: string): FieldError
     const at = `${field}[${index}]`;
     errors.push(...checkName(`${at}.type`, stringAt(condition, 'type'), qualifiedName));
     const status = stringAt(condition, 'status');
-    if (status === '') errors.push(required(`${at}.status`, `valid values: ${quoted(statuses)}`));
+    if (status === '') errors.push(required(`${at}.status`, `valid values: ${listed(statuses)}`));
     else if (!statuses.includes(status)) errors.push(notSupported(`${at}.status`, status, statuses));
   });
   return errors;
@@ -228,7 +228,7 @@ function validateSuccessRule(rule: JsonObject, path: string, completions: number
 }
 
 /** How many indexes `1,3-5` names, or what is wrong with it. */
-function countIndexes(text: string, completions: number): number | string {
+export function countIndexes(text: string, completions: number): number | string {
   if (text === '') return 0;
   let total = 0;
   let last = -1;
@@ -252,5 +252,13 @@ function countIndexes(text: string, completions: number): number | string {
   return total;
 }
 
-const quoted = (choices: readonly string[]): string =>
-  choices.map((choice) => JSON.stringify(choice)).join(', ');
+/** As Go's %q writes a list. */
+const listed = (choices: readonly string[]): string =>
+  `[${choices.map((choice) => JSON.stringify(choice)).join(' ')}]`;
+
+/** A value that is too much to be told. */
+const malformed = (field: string, why: string): FieldError => ({
+  reason: 'FieldValueInvalid',
+  field,
+  message: `Invalid value: ${why}`,
+});

@@ -1,5 +1,6 @@
 // Jobs and CronJobs.
 import type { FieldError } from '../../../api/errors.ts';
+import { dnsLabel } from '../../../api/names.ts';
 import type { JsonObject } from '../../../api/object.ts';
 import { jsonEqual } from '../../../api/patch-json.ts';
 import {
@@ -10,6 +11,7 @@ import {
   invalidValue,
   isUnset,
   listAt,
+  notSupported,
   numberAt,
   objectAt,
   required,
@@ -28,9 +30,11 @@ import {
   validateManagedBy,
   validateSuccessPolicy,
 } from './job-policies.ts';
+import { validateJobStatus } from './job-status.ts';
 import { safeMatcher, validateLabelSelector } from './label-selector.ts';
-import { defaultTemplate, podSpecWarnings, validateTemplate } from './pod-spec.ts';
-import { containerCells, emptyStatus, mismatch, validateCounts } from './workloads.ts';
+import { defaultTemplate, validateTemplate } from './pod-spec.ts';
+import { workloadWarnings } from './pod-warnings.ts';
+import { containerCells, emptyStatus, mismatch } from './workloads.ts';
 
 const CONTROLLER_UID = 'batch.kubernetes.io/controller-uid';
 const JOB_NAME = 'batch.kubernetes.io/job-name';
@@ -94,12 +98,11 @@ export const jobStrategy: Strategy = {
     const spec = objectAt(job, 'spec');
     return [...validateGeneratedSelector(job, spec), ...validateJobSpec(spec, 'spec', true)];
   },
+  validateCreate: validateHostNames,
   validateUpdate: validateJobUpdate,
-  validateStatusUpdate: (job) =>
-    validateCounts(job, ['active', 'succeeded', 'failed', 'terminating', 'ready']),
+  validateStatusUpdate: validateJobStatus,
   isDecision: (job, old) => COUNTED.some((field) => differs(job, old, field)),
-  warnings: (job) =>
-    podSpecWarnings(objectAt(objectAt(objectAt(job, 'spec'), 'template'), 'spec'), 'spec.template.spec'),
+  warnings: (job, old) => workloadWarnings(job, old, 'spec.template'),
   fieldLabelError: (field) => `field label ${JSON.stringify(field)} not supported for Job`,
   selectableFields: fieldsAt('status.successful'),
   cells: (job, now) => {
@@ -157,6 +160,17 @@ function duration(status: JsonObject, now: number): string {
   if (start === '') return '';
   const end = stringAt(status, 'completionTime');
   return humanDuration((end === '' ? now : Date.parse(end)) - Date.parse(start));
+}
+
+/** The pods of an Indexed Job have hosts of its name with their index behind it. */
+function validateHostNames(job: JsonObject): FieldError[] {
+  const spec = objectAt(job, 'spec');
+  const count = numberAt(spec, 'completions') ?? 0;
+  if (spec.completionMode !== 'Indexed' || count <= 0) return [];
+  const name = stringAt(objectAt(job, 'metadata'), 'name');
+  const last = `${name}-${count - 1}`;
+  const why = `will not able to create pod with invalid DNS label: ${last}`;
+  return dnsLabel(last).length === 0 ? [] : [invalidValue('metadata.name', name, why)];
 }
 
 function validateGeneratedSelector(job: JsonObject, spec: JsonObject): FieldError[] {
@@ -238,11 +252,11 @@ function validateRestartPolicy(podSpec: JsonObject, field: string): FieldError[]
 
 function validateSelector(spec: JsonObject, template: JsonObject, path: string): FieldError[] {
   const selector = asObject(spec.selector);
-  if (!selector) return [required(`${path}.selector`)];
+  const labelled = objectAt(objectAt(template, 'metadata'), 'labels');
+  if (!selector) return [required(`${path}.selector`), mismatch(labelled)];
   const errors = validateLabelSelector(selector, `${path}.selector`);
-  const labels = objectAt(objectAt(template, 'metadata'), 'labels');
   const matches = safeMatcher(selector);
-  if (matches && !matches(labels as Record<string, string>)) errors.push(mismatch(labels));
+  if (matches && !matches(labelled as Record<string, string>)) errors.push(mismatch(labelled));
   return errors;
 }
 
@@ -324,13 +338,8 @@ export const cronJobStrategy: Strategy = {
   // The Job of that run may be gone soon: nothing else tells that it was started.
   isDecision: (cronJob, old) => differs(cronJob, old, 'lastScheduleTime'),
   validate: validateCronJob,
-  warnings: (cronJob) => {
-    const job = objectAt(objectAt(objectAt(cronJob, 'spec'), 'jobTemplate'), 'spec');
-    return podSpecWarnings(
-      objectAt(objectAt(job, 'template'), 'spec'),
-      'spec.jobTemplate.spec.template.spec',
-    );
-  },
+  validateCreate: validateCronJobName,
+  warnings: (cronJob, old) => workloadWarnings(cronJob, old, 'spec.jobTemplate.spec.template'),
   cells: (cronJob, now) => {
     const metadata = objectAt(cronJob, 'metadata');
     const spec = objectAt(cronJob, 'spec');
@@ -360,26 +369,28 @@ function validateCronJob(cronJob: JsonObject): FieldError[] {
   const schedule = stringAt(spec, 'schedule');
   if (schedule === '') errors.push(required('spec.schedule'));
   else errors.push(...validateCronSchedule(schedule, 'spec.schedule'));
-  errors.push(...validateTimeZone(spec.timeZone, 'spec.timeZone'));
   errors.push(...checkNonNegative('spec.startingDeadlineSeconds', spec.startingDeadlineSeconds));
+  errors.push(...validateTimeZone(spec.timeZone, 'spec.timeZone'));
   errors.push(
     ...checkChoice('spec.concurrencyPolicy', spec.concurrencyPolicy, ['Allow', 'Forbid', 'Replace']),
   );
   const template = objectAt(spec, 'jobTemplate');
   const job = objectAt(template, 'spec');
-  if (job.manualSelector === true) {
-    errors.push({
-      reason: 'FieldValueNotSupported',
-      field: 'spec.jobTemplate.spec.manualSelector',
-      message: 'Unsupported value: true: supported values: "nil", "false"',
-    });
-  }
   errors.push(...validateJobSpec(job, 'spec.jobTemplate.spec', false));
+  if (job.selector !== undefined) {
+    const why = '`selector` will be auto-generated';
+    errors.push(invalidValue('spec.jobTemplate.spec.selector', job.selector, why));
+  }
+  if (job.manualSelector === true) {
+    errors.push(notSupported('spec.jobTemplate.spec.manualSelector', true, ['nil', 'false']));
+  }
   errors.push(...checkNonNegative('spec.successfulJobsHistoryLimit', spec.successfulJobsHistoryLimit));
   errors.push(...checkNonNegative('spec.failedJobsHistoryLimit', spec.failedJobsHistoryLimit));
-  const name = stringAt(objectAt(cronJob, 'metadata'), 'name');
-  if (name.length > LONGEST_NAME) {
-    errors.push(invalidValue('metadata.name', name, `must be no more than ${LONGEST_NAME} characters`));
-  }
   return errors;
+}
+
+function validateCronJobName(cronJob: JsonObject): FieldError[] {
+  const name = stringAt(objectAt(cronJob, 'metadata'), 'name');
+  const why = `must be no more than ${LONGEST_NAME} characters`;
+  return name.length > LONGEST_NAME ? [invalidValue('metadata.name', name, why)] : [];
 }

@@ -1,6 +1,6 @@
 // Label selectors in specs, and selectors of nodes.
 import type { FieldError } from '../../../api/errors.ts';
-import { labelValue, qualifiedName } from '../../../api/names.ts';
+import { dnsSubdomain, labelValue, qualifiedName } from '../../../api/names.ts';
 import type { JsonObject } from '../../../api/object.ts';
 import { type LabelMatcher, selectorMatcher } from '../../../api/selectors.ts';
 import type { LabelSelector } from '../../../api/types/meta-v1.ts';
@@ -69,10 +69,11 @@ export function safeMatcher(selector: JsonObject): LabelMatcher | undefined {
   }
 }
 
-export function validateNodeSelectorTerm(term: JsonObject, path: string): FieldError[] {
+/** `lenient`: values that no label can have pass, as in preferences, which may go unmet. */
+export function validateNodeSelectorTerm(term: JsonObject, path: string, lenient = false): FieldError[] {
   const errors: FieldError[] = [];
   listAt(term, 'matchExpressions').forEach((expression, index) => {
-    errors.push(...validateNodeRequirement(expression, `${path}.matchExpressions[${index}]`));
+    errors.push(...validateNodeRequirement(expression, `${path}.matchExpressions[${index}]`, lenient));
   });
   listAt(term, 'matchFields').forEach((expression, index) => {
     const at = `${path}.matchFields[${index}]`;
@@ -89,12 +90,16 @@ export function validateNodeSelectorTerm(term: JsonObject, path: string): FieldE
     }
     if (expression.key !== 'metadata.name') {
       errors.push(invalidValue(`${at}.key`, expression.key ?? '', 'not a valid field selector key'));
+      return;
     }
+    values.forEach((value, place) => {
+      errors.push(...checkName(`${at}.values[${place}]`, value, dnsSubdomain));
+    });
   });
   return errors;
 }
 
-function validateNodeRequirement(expression: JsonObject, path: string): FieldError[] {
+function validateNodeRequirement(expression: JsonObject, path: string, lenient: boolean): FieldError[] {
   const errors: FieldError[] = [];
   const values = stringsAt(expression, 'values');
   switch (expression.operator) {
@@ -128,7 +133,12 @@ function validateNodeRequirement(expression: JsonObject, path: string): FieldErr
         invalidValue(`${path}.operator`, expression.operator ?? '', 'not a valid selector operator'),
       );
   }
-  return [...errors, ...checkName(`${path}.key`, stringAt(expression, 'key'), qualifiedName)];
+  errors.push(...checkName(`${path}.key`, stringAt(expression, 'key'), qualifiedName));
+  if (lenient) return errors;
+  values.forEach((value, place) => {
+    errors.push(...checkName(`${path}.values[${place}]`, value, labelValue));
+  });
+  return errors;
 }
 
 export function validateNodeSelector(selector: JsonObject, path: string): FieldError[] {

@@ -41,7 +41,7 @@ import { validatePodSecurity } from './security-context.ts';
 import { defaultVolume, validateVolumes } from './volumes.ts';
 
 const RESTART_POLICIES = ['Always', 'OnFailure', 'Never'];
-const DNS_POLICIES = ['ClusterFirst', 'ClusterFirstWithHostNet', 'Default', 'None'];
+const DNS_POLICIES = ['ClusterFirstWithHostNet', 'ClusterFirst', 'Default', 'None'];
 
 /** The defaults that pods and templates share. */
 export function defaultPodSpec(spec: JsonObject): void {
@@ -88,6 +88,7 @@ export function validatePodSpec(spec: JsonObject, path: string): FieldError[] {
   const facts = {
     volumes: known,
     hostNetwork: spec.hostNetwork === true,
+    hostUsers: spec.hostUsers !== false,
     claims: claimNames(spec),
     restartPolicy: stringAt(spec, 'restartPolicy'),
     grace: numberAt(spec, 'terminationGracePeriodSeconds'),
@@ -101,9 +102,6 @@ export function validatePodSpec(spec: JsonObject, path: string): FieldError[] {
     ...checkRequired(`${path}.dnsPolicy`, spec.dnsPolicy, DNS_POLICIES),
     ...validateLabels(objectAt(spec, 'nodeSelector'), `${path}.nodeSelector`),
     ...validatePodSecurity(objectAt(spec, 'securityContext'), spec, `${path}.securityContext`),
-    ...listAt(spec, 'imagePullSecrets').flatMap((secret, index) =>
-      stringAt(secret, 'name') === '' ? [required(`${path}.imagePullSecrets[${index}].name`)] : [],
-    ),
     ...validateAffinity(asObject(spec.affinity), `${path}.affinity`),
     ...validateDns(spec, `${path}.dnsConfig`),
     ...listAt(spec, 'readinessGates').flatMap((gate, index) =>
@@ -148,9 +146,9 @@ function validateHost(spec: JsonObject, path: string): FieldError[] {
     const at = `${path}.hostAliases[${index}]`;
     const ip = stringAt(alias, 'ip');
     if (!isIp(ip)) errors.push(invalidValue(`${at}.ip`, ip, IP_RULE));
-    for (const hostname of stringsAt(alias, 'hostnames')) {
-      errors.push(...checkName(`${at}.hostnames`, hostname, dnsSubdomain));
-    }
+    stringsAt(alias, 'hostnames').forEach((hostname, place) => {
+      errors.push(...checkName(`${at}.hostnames[${place}]`, hostname, dnsSubdomain));
+    });
   });
   named('priorityClassName', dnsSubdomain);
   named('runtimeClassName', dnsSubdomain);
@@ -235,27 +233,4 @@ export function validateTemplate(template: JsonObject, path: string): FieldError
     );
   }
   return errors;
-}
-
-/** Pitfalls that Kubernetes warns about, at `path` of a pod spec. */
-export function podSpecWarnings(spec: JsonObject, path: string): string[] {
-  const warnings: string[] = [];
-  listAt(spec, 'topologySpreadConstraints').forEach((constraint, index) => {
-    if (constraint.labelSelector === undefined) {
-      warnings.push(
-        `${path}.topologySpreadConstraints[${index}].labelSelector: a null labelSelector results in matching no pod`,
-      );
-    }
-  });
-  listAt(spec, 'volumes').forEach((volume, index) => {
-    const at = `${path}.volumes[${index}]`;
-    if (volume.gitRepo !== undefined)
-      warnings.push(`${at}.gitRepo: deprecated in v1.11, and disabled by default in v1.33+`);
-    if (volume.glusterfs !== undefined)
-      warnings.push(
-        `${at}.glusterfs: deprecated in v1.25, this feature will be removed completely after v1.26`,
-      );
-    if (volume.rbd !== undefined) warnings.push(`${at}.rbd: deprecated in v1.28, non-functional in v1.31+`);
-  });
-  return warnings;
 }

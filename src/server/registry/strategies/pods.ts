@@ -1,7 +1,6 @@
 import type { FieldError } from '../../../api/errors.ts';
 import type { JsonObject } from '../../../api/object.ts';
 import { ensureObject, listAt, numberAt, objectAt, setDefault, stringAt } from '../../../api/validation.ts';
-import { checkImmutable } from '../../../api/validation-meta.ts';
 import { timestamp } from '../../../lib/clock.ts';
 import { fieldsAt, flagAt } from '../selection.ts';
 import type { Strategy } from '../strategy.ts';
@@ -9,8 +8,10 @@ import { mergeLabelKeys } from './label-keys.ts';
 import { podCells } from './pod-cells.ts';
 import { validateNewPod } from './pod-consistency.ts';
 import { qosClass } from './pod-qos.ts';
-import { defaultPodSpec, defaultRequests, podSpecWarnings, validatePodSpec } from './pod-spec.ts';
+import { defaultPodSpec, defaultRequests, validatePodSpec } from './pod-spec.ts';
+import { joinPodIps, validatePodStatus } from './pod-status.ts';
 import { validatePodUpdate } from './pod-update.ts';
+import { nameWarnings, podWarnings } from './pod-warnings.ts';
 
 export const podStrategy: Strategy = {
   hasGeneration: true,
@@ -20,6 +21,7 @@ export const podStrategy: Strategy = {
     setDefault(spec, 'enableServiceLinks', true);
     defaultPodSpec(spec);
     defaultRequests(spec);
+    joinPodIps(pod);
   },
   prepareForCreate: (pod, now) => {
     const spec = objectAt(pod, 'spec');
@@ -65,9 +67,9 @@ export const podStrategy: Strategy = {
   validate: (pod) => validatePodSpec(objectAt(pod, 'spec'), 'spec'),
   validateCreate: (pod) => validateNewPod(objectAt(pod, 'spec')),
   validateUpdate: (pod, old): FieldError[] => validatePodUpdate(pod, old),
-  validateStatusUpdate: (pod, old): FieldError[] =>
-    checkImmutable('status.qosClass', objectAt(pod, 'status').qosClass, objectAt(old, 'status').qosClass, ''),
-  warnings: (pod) => podSpecWarnings(objectAt(pod, 'spec'), 'spec'),
+  validateStatusUpdate: validatePodStatus,
+  // Nobody edits pods by hand: Kubernetes says nothing of updates.
+  warnings: (pod, old) => (old ? [] : [...nameWarnings(pod, 'pod'), ...podWarnings(pod, '')]),
   fieldLabelError: (field) => `field label not supported: ${field}`,
   selectableFields: {
     ...fieldsAt(

@@ -1,14 +1,10 @@
 // Quotas and limits, pod templates and controller revisions.
 import type { FieldError } from '../../../api/errors.ts';
-import { qualifiedName } from '../../../api/names.ts';
 import type { JsonObject } from '../../../api/object.ts';
 import { jsonEqual } from '../../../api/patch-json.ts';
-import { compareQuantities, quantityOf } from '../../../api/quantity.ts';
 import {
   asObject,
-  checkName,
   ensureObject,
-  forbiddenField,
   invalidValue,
   listAt,
   numberAt,
@@ -22,14 +18,15 @@ import { checkImmutable } from '../../../api/validation-meta.ts';
 import type { Strategy } from '../strategy.ts';
 import { ageOf } from './age.ts';
 import { ageCell, mapCell, nameCell } from './cells.ts';
-import { defaultTemplate, podSpecWarnings, validateTemplate } from './pod-spec.ts';
+import { validateLimits } from './limit-rules.ts';
+import { defaultTemplate, validateTemplate } from './pod-spec.ts';
+import { podWarnings } from './pod-warnings.ts';
 import {
   validateQuotaAmount,
   validateQuotaName,
   validateScopeSelector,
   validateScopes,
 } from './quota-rules.ts';
-import { isStandardResource } from './resources.ts';
 import { containerCells } from './workloads.ts';
 
 export const resourceQuotaStrategy: Strategy = {
@@ -89,114 +86,9 @@ export const limitRangeStrategy: Strategy = {
       fill('defaultRequest', 'min');
     }
   },
-  validate: (object) => {
-    const types = new Set<string>();
-    return listAt(objectAt(object, 'spec'), 'limits').flatMap((limit, index) => {
-      const path = `spec.limits[${index}]`;
-      const type = stringAt(limit, 'type');
-      const errors: FieldError[] = [];
-      errors.push(...validateLimitType(type, `${path}.type`));
-      if (types.has(type)) {
-        errors.push({
-          reason: 'FieldValueDuplicate',
-          field: `${path}.type`,
-          message: `Duplicate value: ${JSON.stringify(type)}`,
-        });
-      }
-      types.add(type);
-      for (const field of ['max', 'min', 'default', 'defaultRequest', 'maxLimitRequestRatio']) {
-        for (const name of Object.keys(objectAt(limit, field))) {
-          errors.push(...validateLimitedName(name, `${path}.${field}[${name}]`));
-        }
-      }
-      return [...errors, ...validateLimitOrder(limit, path, type)];
-    });
-  },
+  validate: (object) => validateLimits(objectAt(object, 'spec')),
   cells: (object) => [nameCell(object), stringAt(objectAt(object, 'metadata'), 'creationTimestamp')],
 };
-
-function validateLimitOrder(limit: JsonObject, path: string, type: string): FieldError[] {
-  const errors: FieldError[] = [];
-  const order = (low: string, high: string, text: string): void => {
-    const lows = objectAt(limit, low);
-    const highs = objectAt(limit, high);
-    for (const name of Object.keys(lows)) {
-      if (highs[name] === undefined) continue;
-      if (compareQuantities(quantityOf(lows[name]), quantityOf(highs[name])) > 0) {
-        errors.push(
-          invalidValue(
-            `${path}.${low}[${name}]`,
-            lows[name],
-            `${text} ${lows[name]} is greater than ${high} value ${highs[name]}`,
-          ),
-        );
-      }
-    }
-  };
-  if (type === 'Pod') {
-    for (const field of ['default', 'defaultRequest']) {
-      if (Object.keys(objectAt(limit, field)).length > 0) {
-        errors.push(forbiddenField(`${path}.${field}`, "may not be specified when `type` is 'Pod'"));
-      }
-    }
-  }
-  order('min', 'max', 'min value');
-  order('defaultRequest', 'max', 'default request value');
-  order('default', 'max', 'default value');
-  order('defaultRequest', 'default', 'default request value');
-  if (type === 'PersistentVolumeClaim') {
-    const bounded = ['min', 'max'].some((field) => objectAt(limit, field).storage !== undefined);
-    if (!bounded) {
-      errors.push(
-        required(
-          `${path}.limits`,
-          'either minimum or maximum storage value is required, but neither was provided',
-        ),
-      );
-    }
-  }
-  return [...errors, ...validateRatio(limit, path)];
-}
-
-const LIMIT_TYPES = ['Container', 'PersistentVolumeClaim', 'Pod'];
-
-function validateLimitType(type: string, field: string): FieldError[] {
-  if (type === '') return [required(field)];
-  const errors = checkName(field, type, qualifiedName);
-  if (errors.length === 0 && !type.includes('/') && !LIMIT_TYPES.includes(type)) {
-    errors.push(invalidValue(field, type, 'must be a standard limit type or fully qualified'));
-  }
-  return errors;
-}
-
-function validateLimitedName(name: string, field: string): FieldError[] {
-  const errors = checkName(field, name, qualifiedName);
-  if (errors.length === 0 && !name.includes('/') && !isStandardResource(name)) {
-    errors.push(invalidValue(field, name, 'must be a standard resource type or fully qualified'));
-  }
-  return errors;
-}
-
-/** How many times its request a container's limit may be. */
-function validateRatio(limit: JsonObject, path: string): FieldError[] {
-  const ratios = objectAt(limit, 'maxLimitRequestRatio');
-  const errors: FieldError[] = [];
-  for (const name of Object.keys(ratios)) {
-    const field = `${path}.maxLimitRequestRatio[${name}]`;
-    const ratio = quantityOf(ratios[name]).nano;
-    if (ratio < 1_000_000_000n) {
-      errors.push(invalidValue(field, ratios[name], `ratio ${ratios[name]} is less than 1`));
-    }
-    const [min, max] = [objectAt(limit, 'min')[name], objectAt(limit, 'max')[name]];
-    if (min === undefined || max === undefined || quantityOf(min).nano <= 0n) continue;
-    const widest = Number(quantityOf(max).nano) / Number(quantityOf(min).nano);
-    if (Number(ratio) / 1e9 > widest) {
-      const why = `ratio ${ratios[name]} is greater than max/min = ${widest.toFixed(6)}`;
-      errors.push(invalidValue(field, ratios[name], why));
-    }
-  }
-  return errors;
-}
 
 export const podTemplateStrategy: Strategy = {
   hasGeneration: true,
@@ -204,7 +96,7 @@ export const podTemplateStrategy: Strategy = {
   allowCreateOnUpdate: true,
   applyDefaults: (object) => defaultTemplate(ensureObject(object, 'template')),
   validate: (object) => validateTemplate(objectAt(object, 'template'), 'template'),
-  warnings: (object) => podSpecWarnings(objectAt(objectAt(object, 'template'), 'spec'), 'template.spec'),
+  warnings: (object) => podWarnings(objectAt(object, 'template'), 'template'),
   cells: (object) => [
     nameCell(object),
     ...containerCells(objectAt(object, 'template')),

@@ -15,7 +15,8 @@ import { fieldsAt } from '../selection.ts';
 import type { Strategy } from '../strategy.ts';
 import { ageOf } from './age.ts';
 import { mapCell, selectorCell } from './cells.ts';
-import { defaultTemplate, podSpecWarnings, validateTemplate } from './pod-spec.ts';
+import { defaultTemplate, validateTemplate } from './pod-spec.ts';
+import { workloadWarnings } from './pod-warnings.ts';
 import {
   containerCells,
   copyLabels,
@@ -60,10 +61,7 @@ function cells(selector: (spec: JsonObject) => string): NonNullable<Strategy['ce
   };
 }
 
-function warnings(object: JsonObject): string[] {
-  const template = objectAt(objectAt(object, 'spec'), 'template');
-  return podSpecWarnings(objectAt(template, 'spec'), 'spec.template.spec');
-}
+const warnings: Strategy['warnings'] = (object, old) => workloadWarnings(object, old, 'spec.template');
 
 export const replicaSetStrategy: Strategy = {
   hasGeneration: true,
@@ -94,7 +92,8 @@ export const replicationControllerStrategy: Strategy = {
   applyDefaults: (object) => {
     const spec = ensureObject(object, 'spec');
     setDefault(spec, 'replicas', 1);
-    const template = ensureObject(spec, 'template');
+    const template = asObject(spec.template);
+    if (!template) return;
     defaultTemplate(template);
     const labels = objectAt(objectAt(template, 'metadata'), 'labels');
     if (Object.keys(labels).length > 0) {
@@ -106,10 +105,11 @@ export const replicationControllerStrategy: Strategy = {
   validate: (object) => {
     const spec = objectAt(object, 'spec');
     const selector = objectAt(spec, 'selector');
-    const template = objectAt(spec, 'template');
+    const template = asObject(spec.template);
     const errors = nonNegative(spec, 'minReadySeconds');
     if (Object.keys(selector).length === 0) errors.push(required('spec.selector'));
     errors.push(...validateLabels(selector, 'spec.selector'), ...nonNegative(spec, 'replicas'));
+    if (!template) return [...errors, required('spec.template')];
     const labels = objectAt(objectAt(template, 'metadata'), 'labels');
     if (Object.keys(selector).some((key) => labels[key] !== selector[key])) errors.push(mismatch(labels));
     errors.push(...validateTemplate(template, 'spec.template'));

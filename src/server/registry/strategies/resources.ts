@@ -54,7 +54,7 @@ export function isQuotaResource(name: string): boolean {
 
 const isNative = (name: string): boolean => !name.includes('/') || name.includes('kubernetes.io/');
 /** What may be given out more than once; huge pages and devices may not. */
-const mayOvercommit = (name: string): boolean => isNative(name) && !isHugePages(name);
+export const mayOvercommit = (name: string): boolean => isNative(name) && !isHugePages(name);
 
 /** `known`: the names of the pod's resourceClaims. */
 export function validateContainerResources(
@@ -113,21 +113,52 @@ export function validateContainerResources(
   return errors;
 }
 
-function validateResource(name: string, value: unknown, field: string): FieldError[] {
+export function validateResourceName(name: string, field: string): FieldError[] {
   const errors = checkName(field, name, qualifiedName);
   if (errors.length === 0 && !name.includes('/') && !isStandardResource(name)) {
     errors.push(invalidValue(field, name, 'must be a standard resource type or fully qualified'));
   }
+  return errors;
+}
+
+export function validateContainerResourceName(name: string, field: string): FieldError[] {
+  const errors = validateResourceName(name, field);
   if (!name.includes('/') && !STANDARD.has(name) && !isHugePages(name)) {
     errors.push(invalidValue(field, name, 'must be a standard resource for containers'));
   } else if (name.startsWith('requests.')) {
     errors.push(invalidValue(field, name, "doesn't follow extended resource name standard"));
   }
-  errors.push(...validateQuantity(value, field));
+  return errors;
+}
+
+function validateResource(name: string, value: unknown, field: string): FieldError[] {
+  const errors = [...validateContainerResourceName(name, field), ...validateQuantity(value, field)];
+  if (isHugePages(name) && !isWholePages(name, value)) {
+    errors.push(invalidValue(field, value, `${value} is not positive integer multiple of ${name}`));
+  }
   if (!isNative(name) && quantityOf(value).nano % 1_000_000_000n !== 0n) {
     errors.push(invalidValue(field, value, 'must be an integer'));
   }
   return errors;
+}
+
+/** An amount of something, wherever it is counted: of pods, claims and devices there are no halves. */
+export function validateAmount(name: string, value: unknown, field: string): FieldError[] {
+  const errors = validateQuantity(value, field);
+  const whole = !isNative(name) || COUNTED.has(name);
+  if (whole && quantityOf(value).nano % 1_000_000_000n !== 0n) {
+    errors.push(invalidValue(field, value, 'must be an integer'));
+  }
+  return errors;
+}
+
+function isWholePages(name: string, value: unknown): boolean {
+  try {
+    const page = quantityOf(name.slice('hugepages-'.length)).nano;
+    return page > 0n && quantityOf(value).nano % page === 0n;
+  } catch {
+    return false;
+  }
 }
 
 export function validateQuantity(value: unknown, field: string): FieldError[] {

@@ -1,6 +1,6 @@
 // Security contexts of pods and containers.
 import type { FieldError } from '../../../api/errors.ts';
-import type { JsonObject } from '../../../api/object.ts';
+import type { Json, JsonObject } from '../../../api/object.ts';
 import {
   asObject,
   checkChoice,
@@ -12,6 +12,7 @@ import {
   required,
   stringAt,
   stringsAt,
+  tooLong,
 } from '../../../api/validation.ts';
 import { validateDescendingPath } from './mounts.ts';
 
@@ -27,36 +28,74 @@ function validateIds(context: JsonObject, path: string, fields: readonly string[
   });
 }
 
-const MODULES = { seccompProfile: 'seccomp', appArmorProfile: 'AppArmor' } as const;
+/** What the API server shows of a whole object in an error is Go's own form of it. */
+const shown = (type: string, local: Json | undefined): JsonObject => ({
+  Type: type,
+  LocalhostProfile: local ?? null,
+});
 
-function validateProfile(context: JsonObject, parent: string, field: keyof typeof MODULES): FieldError[] {
-  const profile = asObject(context[field]);
-  const path = `${parent}.${field}`;
-  const module = MODULES[field];
+function validateSeccomp(context: JsonObject, parent: string): FieldError[] {
+  const profile = asObject(context.seccompProfile);
   if (!profile) return [];
+  const path = `${parent}.seccompProfile`;
   const type = stringAt(profile, 'type');
-  const local = stringAt(profile, 'localhostProfile');
-  if (type === '') return [required(`${path}.type`, `type is required when ${field} is set`)];
-  if (!PROFILE_TYPES.includes(type)) return [notSupported(`${path}.type`, type, PROFILE_TYPES)];
+  const local = profile.localhostProfile;
+  const errors: FieldError[] = [];
+  if (type === '') errors.push(required(`${path}.type`, 'type is required when seccompProfile is set'));
+  else errors.push(...checkChoice(`${path}.type`, type, PROFILE_TYPES));
+  const field = `${path}.localhostProfile`;
   if (type === 'Localhost') {
-    if (local === '') {
-      return [required(`${path}.localhostProfile`, `must be set when ${module} type is Localhost`)];
-    }
-    if (module === 'seccomp') return validateDescendingPath(local, `${path}.localhostProfile`);
-    return local.trim() === local
-      ? []
-      : [invalidValue(`${path}.localhostProfile`, local, 'must not be padded with whitespace')];
+    errors.push(
+      ...(local === undefined
+        ? [required(field, 'must be set when seccomp type is Localhost')]
+        : validateDescendingPath(String(local), field)),
+    );
+  } else if (local !== undefined) {
+    const why = 'can only be set when seccomp type is Localhost';
+    errors.push(invalidValue(field, shown(type, local), why));
   }
-  return local === ''
-    ? []
-    : [invalidValue(`${path}.localhostProfile`, local, `can only be set when ${module} type is Localhost`)];
+  return errors;
 }
 
-export function validateContainerSecurity(context: JsonObject, path: string): FieldError[] {
+function validateAppArmor(context: JsonObject, parent: string): FieldError[] {
+  const profile = asObject(context.appArmorProfile);
+  if (!profile) return [];
+  const path = `${parent}.appArmorProfile`;
+  const field = `${path}.localhostProfile`;
+  const local = profile.localhostProfile;
+  switch (profile.type ?? '') {
+    case 'Localhost': {
+      const name = typeof local === 'string' ? local : '';
+      if (name.trim() !== name) return [invalidValue(field, name, 'must not be padded with whitespace')];
+      if (name === '') return [required(field, 'must be set when AppArmor type is Localhost')];
+      return name.length > LONGEST_PROFILE ? [tooLong(field, LONGEST_PROFILE)] : [];
+    }
+    case 'RuntimeDefault':
+    case 'Unconfined':
+      if (local === undefined) return [];
+      return [invalidValue(field, local, 'can only be set when AppArmor type is Localhost')];
+    case '':
+      return [required(`${path}.type`, 'type is required when appArmorProfile is set')];
+    default:
+      return [notSupported(`${path}.type`, profile.type, PROFILE_TYPES)];
+  }
+}
+
+const LONGEST_PROFILE = 4095;
+
+/** `hostUsers`: the pod shares the user namespace of its node. */
+export function validateContainerSecurity(
+  context: JsonObject,
+  path: string,
+  hostUsers: boolean,
+): FieldError[] {
   const errors = validateIds(context, path, ['runAsUser', 'runAsGroup']);
   errors.push(...checkChoice(`${path}.procMount`, context.procMount, ['Default', 'Unmasked']));
-  errors.push(...validateProfile(context, path, 'seccompProfile'));
-  errors.push(...validateProfile(context, path, 'appArmorProfile'));
+  if (hostUsers && context.procMount === 'Unmasked') {
+    const why = '`hostUsers` must be false to use `Unmasked`';
+    errors.push(invalidValue(`${path}.procMount`, context.procMount, why));
+  }
+  errors.push(...validateSeccomp(context, path));
   if (context.allowPrivilegeEscalation === false) {
     if (context.privileged === true) {
       errors.push(
@@ -77,7 +116,7 @@ export function validateContainerSecurity(context: JsonObject, path: string): Fi
       );
     }
   }
-  return errors;
+  return [...errors, ...validateAppArmor(context, path)];
 }
 
 export function validatePodSecurity(context: JsonObject, spec: JsonObject, path: string): FieldError[] {
@@ -130,10 +169,10 @@ export function validatePodSecurity(context: JsonObject, spec: JsonObject, path:
   });
   errors.push(
     ...checkChoice(`${path}.fsGroupChangePolicy`, context.fsGroupChangePolicy, ['Always', 'OnRootMismatch']),
+    ...validateSeccomp(context, path),
+    ...validateAppArmor(context, path),
     ...checkChoice(`${path}.supplementalGroupsPolicy`, context.supplementalGroupsPolicy, ['Merge', 'Strict']),
     ...checkChoice(`${path}.seLinuxChangePolicy`, context.seLinuxChangePolicy, ['MountOption', 'Recursive']),
-    ...validateProfile(context, path, 'seccompProfile'),
-    ...validateProfile(context, path, 'appArmorProfile'),
   );
   return errors;
 }

@@ -25,7 +25,9 @@ import { fieldsAt } from '../selection.ts';
 import type { Strategy } from '../strategy.ts';
 import { CIDR_RULE, IP_RULE, isCidr, isIp, validateSpecialIp } from './addresses.ts';
 import { ageCell, mapCell, nameCell } from './cells.ts';
+import { validateBalancer } from './service-status.ts';
 import { validateServiceUpdate } from './service-update.ts';
+import { serviceWarnings } from './service-warnings.ts';
 
 const TYPES = ['ClusterIP', 'ExternalName', 'LoadBalancer', 'NodePort'];
 const PROTOCOLS = ['SCTP', 'TCP', 'UDP'];
@@ -60,7 +62,7 @@ export const serviceStrategy: Strategy = {
     if (spec.sessionAffinity === 'None') delete spec.sessionAffinityConfig;
     if (spec.sessionAffinity === 'ClientIP') {
       const client = ensureObject(ensureObject(spec, 'sessionAffinityConfig'), 'clientIP');
-      setDefault(client, 'timeoutSeconds', AFFINITY_SECONDS);
+      client.timeoutSeconds ??= AFFINITY_SECONDS;
     }
     if (isUnset(spec.type)) spec.type = 'ClusterIP';
     for (const port of listAt(spec, 'ports')) {
@@ -91,32 +93,13 @@ export const serviceStrategy: Strategy = {
   },
   validate: validateService,
   validateUpdate: validateServiceUpdate,
-  validateStatusUpdate: (service) =>
-    listAt(objectAt(objectAt(service, 'status'), 'loadBalancer'), 'ingress').flatMap((ingress, index) => {
-      const path = `status.loadBalancer.ingress[${index}]`;
-      const ip = stringAt(ingress, 'ip');
-      const hostname = stringAt(ingress, 'hostname');
-      const errors: FieldError[] = [];
-      if (ip !== '' && !isIp(ip)) errors.push(invalidValue(`${path}.ip`, ip, IP_RULE));
-      if (hostname !== '') errors.push(...checkName(`${path}.hostname`, hostname, dnsSubdomain));
-      return errors;
-    }),
+  validateStatusUpdate: validateBalancer,
   prepareForStatusUpdate: (service) => {
     for (const ingress of listAt(objectAt(objectAt(service, 'status'), 'loadBalancer'), 'ingress')) {
       if (stringAt(ingress, 'ip') !== '') setDefault(ingress, 'ipMode', 'VIP');
     }
   },
-  warnings: (service) => {
-    const spec = objectAt(service, 'spec');
-    const warnings: string[] = [];
-    if (stringsAt(spec, 'externalIPs').length > 0) {
-      warnings.push('spec.externalIPs is deprecated and may no longer be implemented in some clusters');
-    }
-    if (spec.trafficDistribution === 'PreferClose') {
-      warnings.push('spec.trafficDistribution: "PreferClose" is deprecated; use "PreferSameZone"');
-    }
-    return warnings;
-  },
+  warnings: serviceWarnings,
   fieldLabelError: (field) => `field label not supported: ${field}`,
   selectableFields: fieldsAt('spec.clusterIP', 'spec.type'),
   cells: (service, now) => {
@@ -263,6 +246,9 @@ function validateTypeRules(spec: JsonObject): FieldError[] {
       if (stringsAt(spec, 'clusterIPs').length > 0) {
         errors.push(forbiddenField('spec.clusterIPs', 'may not be set for ExternalName services'));
       }
+      if (stringsAt(spec, 'ipFamilies').length > 0) {
+        errors.push(forbiddenField('spec.ipFamilies', 'may not be set for ExternalName services'));
+      }
       if (spec.ipFamilyPolicy !== undefined) {
         errors.push(forbiddenField('spec.ipFamilyPolicy', 'may not be set for ExternalName services'));
       }
@@ -302,6 +288,9 @@ function validatePort(port: JsonObject, path: string, needsName: boolean, names:
       errors.push(invalidValue(`${path}.targetPort`, target ?? 0, rule));
     }
   }
+  if (typeof port.appProtocol === 'string') {
+    errors.push(...checkName(`${path}.appProtocol`, port.appProtocol, qualifiedName));
+  }
   return errors;
 }
 
@@ -329,7 +318,9 @@ function validateAddresses(spec: JsonObject): FieldError[] {
   const list = stringsAt(spec, 'clusterIPs');
   const one = stringAt(spec, 'clusterIP');
   if (one !== '' && list.length > 0 && list[0] !== one) {
-    errors.push(invalidValue('spec.clusterIPs[0]', list, 'first value must match `clusterIP`'));
+    errors.push(invalidValue('spec.clusterIPs', list, 'first value must match `clusterIP`'));
+  } else if (one === '' && list.length > 0) {
+    errors.push(invalidValue('spec.clusterIPs', list, 'must be empty when `clusterIP` is not specified'));
   }
   list.forEach((ip, index) => {
     if (ip === 'None') {
@@ -351,6 +342,18 @@ function validateAddresses(spec: JsonObject): FieldError[] {
   return errors;
 }
 
+/** A port by what may not occur twice, as Go writes it. */
+function shown({ protocol, port }: JsonObject): JsonObject {
+  return {
+    Name: '',
+    Protocol: protocol ?? '',
+    AppProtocol: null,
+    Port: port ?? 0,
+    TargetPort: 0,
+    NodePort: 0,
+  };
+}
+
 function validatePortSet(spec: JsonObject, ports: JsonObject[]): FieldError[] {
   const errors: FieldError[] = [];
   const seen = new Set<string>();
@@ -366,7 +369,7 @@ function validatePortSet(spec: JsonObject, ports: JsonObject[]): FieldError[] {
       nodePorts.add(key);
     }
     const key = `${port.protocol}/${port.port}`;
-    if (seen.has(key)) errors.push(duplicate(path, { protocol: port.protocol, port: port.port }));
+    if (seen.has(key)) errors.push(duplicate(path, shown(port)));
     seen.add(key);
   });
   return errors;

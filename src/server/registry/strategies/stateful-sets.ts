@@ -20,12 +20,14 @@ import {
 } from '../../../api/validation.ts';
 import type { Strategy } from '../strategy.ts';
 import { ageOf } from './age.ts';
-import { defaultTemplate, podSpecWarnings } from './pod-spec.ts';
+import { defaultTemplate } from './pod-spec.ts';
+import { fractionalBytes, workloadWarnings } from './pod-warnings.ts';
 import {
   amount,
   containerCells,
   emptyStatus,
   nonNegative,
+  shownStrategy,
   validateCollisions,
   validateCounts,
   validateParts,
@@ -43,7 +45,12 @@ const CHANGEABLE = [
   'minReadySeconds',
 ];
 
+const NEGATIVE_HISTORY =
+  'spec.revisionHistoryLimit: a negative value retains all historical revisions; a value >= 0 is recommended';
+
 export const statefulSetStrategy: Strategy = {
+  // Its pods are named after it, and their hosts after them.
+  nameRule: 'dns-label',
   hasGeneration: true,
   applyDefaults: (object) => {
     const spec = ensureObject(object, 'spec');
@@ -102,8 +109,15 @@ export const statefulSetStrategy: Strategy = {
     ),
     ...validateCollisions(object, old),
   ],
-  warnings: (object) =>
-    podSpecWarnings(objectAt(objectAt(objectAt(object, 'spec'), 'template'), 'spec'), 'spec.template.spec'),
+  warnings: (object, old) => [
+    ...workloadWarnings(object, old, 'spec.template', false),
+    ...listAt(objectAt(object, 'spec'), 'volumeClaimTemplates').flatMap((claim, index) => {
+      const { storage } = objectAt(objectAt(objectAt(claim, 'spec'), 'resources'), 'requests');
+      const field = `spec.volumeClaimTemplates[${index}].Spec.resources.requests[storage]`;
+      return fractionalBytes(storage, field);
+    }),
+    ...((numberAt(objectAt(object, 'spec'), 'revisionHistoryLimit') ?? 0) < 0 ? [NEGATIVE_HISTORY] : []),
+  ],
   cells: (object, now) => {
     const metadata = objectAt(object, 'metadata');
     const spec = objectAt(object, 'spec');
@@ -128,8 +142,8 @@ function validateStatefulSet(object: JsonObject): FieldError[] {
   for (const field of ['whenDeleted', 'whenScaled']) {
     errors.push(
       ...checkChoice(`spec.persistentVolumeClaimRetentionPolicy.${field}`, retention[field], [
-        'Delete',
         'Retain',
+        'Delete',
       ]),
     );
   }
@@ -138,7 +152,6 @@ function validateStatefulSet(object: JsonObject): FieldError[] {
     ...checkNonNegative('spec.ordinals.start', objectAt(spec, 'ordinals').start),
     ...validateWorkloadSelector(spec, 'statefulset'),
     ...validateWorkloadTemplate(withClaims(spec), { kind: 'StatefulSet' }),
-    ...nonNegative(spec, 'revisionHistoryLimit'),
   );
   return errors;
 }
@@ -152,27 +165,36 @@ function validateUpdateStrategy(strategy: JsonObject): FieldError[] {
       return [required(path)];
     case 'OnDelete':
       return update
-        ? [invalidValue(`${path}.rollingUpdate`, update, `only allowed for updateStrategy 'RollingUpdate'`)]
+        ? [
+            invalidValue(
+              `${path}.rollingUpdate`,
+              shownUpdate(update),
+              `only allowed for updateStrategy 'RollingUpdate'`,
+            ),
+          ]
         : [];
     case 'RollingUpdate': {
       if (!update) return [];
       const { partition, maxUnavailable } = update;
       const errors = checkNonNegative(`${path}.rollingUpdate.partition`, partition);
       if (maxUnavailable !== undefined) {
-        errors.push(
-          ...checkIntOrPercent(`${path}.rollingUpdate.maxUnavailable`, maxUnavailable),
-          ...checkNotMoreThanHundred(`${path}.rollingUpdate.maxUnavailable`, maxUnavailable),
-        );
+        errors.push(...checkIntOrPercent(`${path}.rollingUpdate.maxUnavailable`, maxUnavailable));
         if (amount(maxUnavailable) === 0) {
           errors.push(invalidValue(`${path}.rollingUpdate.maxUnavailable`, maxUnavailable, 'cannot be 0'));
         }
+        errors.push(...checkNotMoreThanHundred(`${path}.rollingUpdate.maxUnavailable`, maxUnavailable));
       }
       return errors;
     }
     default:
-      return [invalidValue(path, strategy, "must be 'RollingUpdate' or 'OnDelete'")];
+      return [invalidValue(path, shownStrategy(strategy), "must be 'RollingUpdate' or 'OnDelete'")];
   }
 }
+
+const shownUpdate = ({ partition, maxUnavailable }: JsonObject): JsonObject => ({
+  Partition: partition ?? 0,
+  MaxUnavailable: maxUnavailable ?? null,
+});
 
 /** Its pods get a volume for each claim template, in place of one of that name: containers may mount it. */
 function withClaims(spec: JsonObject): JsonObject {

@@ -12,40 +12,32 @@ import {
   forbiddenField,
   invalidValue,
   isUnset,
+  listAt,
   notSupported,
   objectAt,
   required,
   setDefault,
   stringAt,
   stringsAt,
-  tooLong,
 } from '../../../api/validation.ts';
 import { checkImmutable } from '../../../api/validation-meta.ts';
 import type { Strategy } from '../strategy.ts';
 import { accessModesCell, ageCell, nameCell } from './cells.ts';
-import { normaliseSources, validateSources } from './claim-sources.ts';
+import { normaliseSources } from './claim-sources.ts';
+import { checkPositiveQuantity, VOLUME_MODES, validateAccessModes, validateClaimSpec } from './claim-spec.ts';
 import { CLASS_ANNOTATION, validateClaimUpdate } from './claim-update.ts';
-import { validateLabelSelector, validateNodeSelector } from './label-selector.ts';
+import { validateNodeSelector } from './label-selector.ts';
+import { validateNoBacksteps } from './mounts.ts';
 import { changes } from './pod-update.ts';
-import { validateQuantity } from './resources.ts';
-import { validateSource } from './volumes.ts';
+import { fractionalBytes, goneVolumes, nodeTermWarnings } from './pod-warnings.ts';
+import {
+  validateDriverName,
+  validateSecretReference,
+  validateSource,
+  validateSources,
+} from './volume-sources.ts';
 
-const ACCESS_MODES = ['ReadOnlyMany', 'ReadWriteMany', 'ReadWriteOnce', 'ReadWriteOncePod'];
-const VOLUME_MODES = ['Block', 'Filesystem'];
 const RECLAIM_POLICIES = ['Delete', 'Recycle', 'Retain'];
-
-function validateAccessModes(spec: JsonObject): FieldError[] {
-  const modes = stringsAt(spec, 'accessModes');
-  if (modes.length === 0) return [required('spec.accessModes', 'at least 1 access mode is required')];
-  const errors: FieldError[] = [];
-  for (const mode of modes) {
-    if (!ACCESS_MODES.includes(mode)) errors.push(notSupported('spec.accessModes', mode, ACCESS_MODES));
-  }
-  if (modes.includes('ReadWriteOncePod') && modes.length > 1) {
-    errors.push(forbiddenField('spec.accessModes', 'may not use ReadWriteOncePod with other access modes'));
-  }
-  return errors;
-}
 
 export const persistentVolumeStrategy: Strategy = {
   returnsDeleted: true,
@@ -62,6 +54,7 @@ export const persistentVolumeStrategy: Strategy = {
     volume.status = { phase: 'Pending' };
   },
   validate: validateVolume,
+  warnings: volumeWarnings,
   validateUpdate: (volume, old) => {
     const spec = objectAt(volume, 'spec');
     const before = objectAt(old, 'spec');
@@ -142,78 +135,116 @@ function sourcesOf(spec: JsonObject): JsonObject {
 
 function validateVolume(volume: JsonObject): FieldError[] {
   const spec = objectAt(volume, 'spec');
-  const errors = validateAccessModes(spec);
-  const capacity = objectAt(spec, 'capacity');
-  if (Object.keys(capacity).length === 0) errors.push(required('spec.capacity'));
-  for (const name of Object.keys(capacity)) {
-    if (name !== 'storage') errors.push(notSupported('spec.capacity', name, ['storage']));
-    else if (quantityOf(capacity[name]).nano <= 0n) {
-      errors.push(invalidValue(`spec.capacity[${name}]`, capacity[name], 'must be greater than zero'));
-    }
+  const modes = stringsAt(spec, 'accessModes').length === 0 ? [required('spec.accessModes')] : [];
+  const errors = [
+    ...modes,
+    ...validateAccessModes(spec, 'spec.accessModes'),
+    ...validateCapacity(objectAt(spec, 'capacity')),
+  ];
+  const policy = 'spec.persistentVolumeReclaimPolicy';
+  errors.push(...checkChoice(policy, spec.persistentVolumeReclaimPolicy, RECLAIM_POLICIES));
+  const affinity = asObject(spec.nodeAffinity);
+  const demanded = asObject(affinity?.required);
+  if (demanded) errors.push(...validateNodeSelector(demanded, 'spec.nodeAffinity.required'));
+  else if (affinity) {
+    errors.push(required('spec.nodeAffinity.required', 'must specify required node constraints'));
   }
   errors.push(
-    ...checkChoice(
-      'spec.persistentVolumeReclaimPolicy',
-      spec.persistentVolumeReclaimPolicy,
-      RECLAIM_POLICIES,
+    ...validateSources(VOLUME_SOURCES, spec, 'spec', (kind, source, path) =>
+      validateVolumeSource(kind, source, path, affinity !== undefined),
     ),
   );
-  const affinity = asObject(objectAt(spec, 'nodeAffinity').required);
-  if (asObject(spec.nodeAffinity) && !affinity) {
-    const why = 'must specify required node constraints';
-    errors.push(required('spec.nodeAffinity.required', why));
-  }
-  if (affinity) errors.push(...validateNodeSelector(affinity, 'spec.nodeAffinity.required'));
-  let given = 0;
-  for (const kind of VOLUME_SOURCES) {
-    const source = asObject(spec[kind]);
-    if (!source) continue;
-    given += 1;
-    if (given > 1) errors.push(forbiddenField(`spec.${kind}`, 'may not specify more than 1 volume type'));
-    else errors.push(...validateVolumeSource(kind, source, spec));
-  }
-  if (given === 0) errors.push(required('spec', 'must specify a volume type'));
   const path = stringAt(objectAt(spec, 'hostPath'), 'path');
   if (/^\/+(?:\.?\/*)*$/.test(path) && spec.persistentVolumeReclaimPolicy === 'Recycle') {
-    errors.push(
-      forbiddenField(
-        'spec.persistentVolumeReclaimPolicy',
-        "may not be 'recycle' for a hostPath mount of '/'",
-      ),
-    );
+    errors.push(forbiddenField(policy, "may not be 'recycle' for a hostPath mount of '/'"));
   }
-  errors.push(...checkChoice('spec.volumeMode', spec.volumeMode, VOLUME_MODES));
   const storageClass = stringAt(spec, 'storageClassName');
   if (storageClass !== '') errors.push(...checkName('spec.storageClassName', storageClass, dnsSubdomain));
+  errors.push(...checkChoice('spec.volumeMode', spec.volumeMode, VOLUME_MODES));
+  return [...errors, ...validateAttributesClass(spec)];
+}
+
+function volumeWarnings(volume: JsonObject): string[] {
+  const spec = objectAt(volume, 'spec');
+  const affinity = 'spec.nodeAffinity.required.nodeSelectorTerms';
+  const terms = listAt(objectAt(objectAt(spec, 'nodeAffinity'), 'required'), 'nodeSelectorTerms');
+  return [
+    ...classWarnings(volume),
+    ...(spec.persistentVolumeReclaimPolicy === 'Recycle' ? [RECYCLED] : []),
+    ...terms.flatMap((term, index) => nodeTermWarnings(term, `${affinity}[${index}]`)),
+    ...goneVolumes(spec, 'spec', GONE),
+  ];
+}
+
+/** Of these Kubernetes says so, in this order. */
+const GONE = ['cephfs', 'photonPersistentDisk', 'scaleIO', 'storageos', 'glusterfs', 'rbd'];
+const RECYCLED =
+  'spec.persistentVolumeReclaimPolicy: The Recycle reclaim policy is deprecated. Instead, the recommended approach is to use dynamic provisioning.';
+
+function classWarnings(object: JsonObject): string[] {
+  return objectAt(objectAt(object, 'metadata'), 'annotations')[CLASS_ANNOTATION] === undefined
+    ? []
+    : [
+        `metadata.annotations[${CLASS_ANNOTATION}]: deprecated since v1.8; use "storageClassName" attribute instead`,
+      ];
+}
+
+function validateCapacity(capacity: JsonObject): FieldError[] {
+  const names = Object.keys(capacity);
+  const errors: FieldError[] = [];
+  if (names.length === 0) errors.push(required('spec.capacity'));
+  if (names.length !== 1 || capacity.storage === undefined) {
+    const value = names.length === 0 ? undefined : capacity;
+    errors.push(notSupported('spec.capacity', value, ['storage']));
+  }
+  for (const name of names) {
+    const field = `spec.capacity[${name}]`;
+    if (quantityOf(capacity[name]).nano < 0n) {
+      const whole = Number(quantityOf(capacity[name]).nano / 1_000_000_000n);
+      errors.push(invalidValue(field, whole, 'must be a valid resource quantity'));
+    }
+    errors.push(...checkPositiveQuantity(capacity[name], field));
+  }
   return errors;
 }
 
-function validateVolumeSource(kind: string, source: JsonObject, spec: JsonObject): FieldError[] {
-  const path = `spec.${kind}`;
+function validateAttributesClass(spec: JsonObject): FieldError[] {
+  const name = spec.volumeAttributesClassName;
+  if (typeof name !== 'string') return [];
+  const field = 'spec.volumeAttributesClassName';
+  const csi = 'has to be specified when using volumeAttributesClassName';
+  return [
+    ...(name === ''
+      ? [required(field, 'an empty string is disallowed')]
+      : checkName(field, name, dnsSubdomain)),
+    ...(spec.csi === undefined ? [required('spec.csi', csi)] : []),
+  ];
+}
+
+const CSI_SECRETS = [
+  'controllerPublishSecretRef',
+  'controllerExpandSecretRef',
+  'nodePublishSecretRef',
+  'nodeExpandSecretRef',
+];
+
+function validateVolumeSource(kind: string, source: JsonObject, path: string, placed: boolean): FieldError[] {
   if (kind === 'local') {
-    const errors: FieldError[] = [];
-    if (stringAt(source, 'path') === '') errors.push(required(`${path}.path`));
-    if (objectAt(spec, 'nodeAffinity').required === undefined) {
-      errors.push(required('spec.nodeAffinity', 'Local volume requires node affinity'));
-    }
-    return errors;
+    const local = stringAt(source, 'path');
+    const where = `${path}.path`;
+    return [
+      ...(local === '' ? [required(where)] : validateNoBacksteps(local, where)),
+      ...(placed ? [] : [required('spec.nodeAffinity', 'Local volume requires node affinity')]),
+    ];
   }
   if (kind === 'csi') {
-    const driver = stringAt(source, 'driver');
     return [
-      ...(driver === '' ? [required(`${path}.driver`)] : validateDriver(driver, `${path}.driver`)),
+      ...validateDriverName(stringAt(source, 'driver'), `${path}.driver`),
       ...(stringAt(source, 'volumeHandle') === '' ? [required(`${path}.volumeHandle`)] : []),
+      ...CSI_SECRETS.flatMap((field) => validateSecretReference(source, field, path)),
     ];
   }
   return validateSource(kind, source, path);
-}
-
-const LONGEST_DRIVER = 63;
-
-function validateDriver(name: string, field: string): FieldError[] {
-  const errors = name.length > LONGEST_DRIVER ? [tooLong(field, LONGEST_DRIVER)] : [];
-  for (const rule of dnsSubdomain(name.toLowerCase())) errors.push(invalidValue(field, name, rule));
-  return errors;
 }
 
 export const claimStrategy: Strategy = {
@@ -227,29 +258,12 @@ export const claimStrategy: Strategy = {
     normaliseSources(objectAt(claim, 'spec'));
     claim.status = { phase: 'Pending' };
   },
-  validate: (claim) => {
-    const spec = objectAt(claim, 'spec');
-    const errors = validateAccessModes(spec);
-    errors.push(...validateLabelSelector(asObject(spec.selector), 'spec.selector'));
-    const { storage } = objectAt(objectAt(spec, 'resources'), 'requests');
-    if (storage === undefined) errors.push(required('spec.resources[storage]'));
-    else {
-      errors.push(...validateQuantity(storage, 'spec.resources[storage]'));
-      if (quantityOf(storage).nano === 0n) {
-        errors.push(invalidValue('spec.resources[storage]', storage, 'must be greater than zero'));
-      }
-    }
-    const storageClass = stringAt(spec, 'storageClassName');
-    if (storageClass !== '') errors.push(...checkName('spec.storageClassName', storageClass, dnsSubdomain));
-    errors.push(...checkChoice('spec.volumeMode', spec.volumeMode, VOLUME_MODES));
-    errors.push(...validateSources(spec));
-    const attributes = stringAt(spec, 'volumeAttributesClassName');
-    if (attributes !== '') {
-      errors.push(...checkName('spec.volumeAttributesClassName', attributes, dnsSubdomain));
-    }
-    return errors;
-  },
+  validate: (claim) => validateClaimSpec(objectAt(claim, 'spec'), 'spec'),
   validateUpdate: validateClaimUpdate,
+  warnings: (claim) => {
+    const { storage } = objectAt(objectAt(objectAt(claim, 'spec'), 'resources'), 'requests');
+    return [...classWarnings(claim), ...fractionalBytes(storage, 'spec.resources.requests[storage]')];
+  },
   cells: (claim, now) => {
     const spec = objectAt(claim, 'spec');
     const status = objectAt(claim, 'status');

@@ -1,6 +1,6 @@
 // Volumes of pods: defaults and rules.
 import type { FieldError } from '../../../api/errors.ts';
-import { configMapKey, dnsLabel, dnsSubdomain } from '../../../api/names.ts';
+import { dnsLabel } from '../../../api/names.ts';
 import type { JsonObject } from '../../../api/object.ts';
 import {
   asObject,
@@ -10,61 +10,18 @@ import {
   forbiddenField,
   invalidValue,
   listAt,
-  notSupported,
   numberAt,
   objectAt,
   required,
   setDefault,
   stringAt,
 } from '../../../api/validation.ts';
+import { validateClaimTemplate } from './claim-spec.ts';
 import { PULL_POLICIES, pullPolicy } from './containers.ts';
 import { validateFieldRef, validateResourceFieldRef } from './environment.ts';
-import { validateNoBacksteps } from './mounts.ts';
+import { validateDescendingPath } from './mounts.ts';
+import { SOURCES, validateInlineCsi, validateSource, validateSources } from './volume-sources.ts';
 
-/** Every source, in the order in which Kubernetes looks: a second one is refused under its own name. */
-const SOURCES = [
-  'emptyDir',
-  'hostPath',
-  'gitRepo',
-  'gcePersistentDisk',
-  'awsElasticBlockStore',
-  'secret',
-  'nfs',
-  'iscsi',
-  'glusterfs',
-  'flexVolume',
-  'configMap',
-  'persistentVolumeClaim',
-  'rbd',
-  'cinder',
-  'cephfs',
-  'flocker',
-  'downwardAPI',
-  'fc',
-  'azureFile',
-  'vsphereVolume',
-  'quobyte',
-  'photonPersistentDisk',
-  'azureDisk',
-  'storageos',
-  'projected',
-  'portworxVolume',
-  'scaleIO',
-  'csi',
-  'ephemeral',
-  'image',
-];
-
-export const HOST_PATH_TYPES = [
-  '',
-  'BlockDevice',
-  'CharDevice',
-  'Directory',
-  'DirectoryOrCreate',
-  'File',
-  'FileOrCreate',
-  'Socket',
-];
 const DOWNWARD_FIELDS = [
   'metadata.annotations',
   'metadata.labels',
@@ -128,93 +85,38 @@ export function validateVolumes(
 }
 
 function validateVolumeSource(volume: JsonObject, path: string): FieldError[] {
-  const errors: FieldError[] = [];
-  let given = 0;
-  for (const kind of SOURCES) {
-    const source = asObject(volume[kind]);
-    if (!source) continue;
-    given += 1;
-    if (given > 1) {
-      errors.push(forbiddenField(`${path}.${kind}`, 'may not specify more than 1 volume type'));
-    } else {
-      errors.push(...validateSource(kind, source, `${path}.${kind}`));
-    }
-  }
-  if (given === 0) errors.push(required(path, 'must specify a volume type'));
-  return errors;
+  return validateSources(SOURCES, volume, path, validatePodSource);
 }
 
-function requireFields(source: JsonObject, path: string, fields: readonly string[]): FieldError[] {
-  return fields
-    .filter((field) => stringAt(source, field) === '')
-    .map((field) => required(`${path}.${field}`));
-}
-
-/** Also used for the sources that a PersistentVolume shares with pods. */
-export function validateSource(kind: string, source: JsonObject, path: string): FieldError[] {
+function validatePodSource(kind: string, source: JsonObject, path: string): FieldError[] {
   switch (kind) {
-    case 'emptyDir': {
-      const limit = source.sizeLimit;
-      return typeof limit === 'string' && limit.startsWith('-')
-        ? [forbiddenField(`${path}.sizeLimit`, 'SizeLimit field must be a valid resource quantity')]
-        : [];
-    }
-    case 'hostPath': {
-      const hostPath = stringAt(source, 'path');
-      if (hostPath === '') return [required(`${path}.path`)];
-      const errors = validateNoBacksteps(hostPath, `${path}.path`);
-      if (!HOST_PATH_TYPES.includes(stringAt(source, 'type'))) {
-        errors.push(notSupported(`${path}.type`, source.type, HOST_PATH_TYPES));
-      }
-      return errors;
-    }
     case 'secret':
+    case 'configMap': {
+      const name = kind === 'secret' ? 'secretName' : 'name';
       return [
-        ...requireFields(source, path, ['secretName']),
+        ...(stringAt(source, name) === '' ? [required(`${path}.${name}`)] : []),
         ...validateMode(source, 'defaultMode', path),
         ...validateItems(source, path),
       ];
-    case 'configMap':
-      return [
-        ...requireFields(source, path, ['name']),
-        ...validateMode(source, 'defaultMode', path),
-        ...validateItems(source, path),
-      ];
+    }
     case 'downwardAPI':
       return [...validateMode(source, 'defaultMode', path), ...validateDownward(source, path)];
     case 'projected':
       return [...validateMode(source, 'defaultMode', path), ...validateProjected(source, path)];
-    case 'nfs': {
-      const errors = requireFields(source, path, ['server', 'path']);
-      const exported = stringAt(source, 'path');
-      if (exported !== '' && !exported.startsWith('/')) {
-        errors.push(invalidValue(`${path}.path`, exported, 'must be an absolute path'));
-      }
-      return errors;
-    }
-    case 'persistentVolumeClaim':
-      return requireFields(source, path, ['claimName']);
     case 'csi':
-      return requireFields(source, path, ['driver']);
+      return validateInlineCsi(source, path);
     case 'image':
       return [
-        ...requireFields(source, path, ['reference']),
+        ...(stringAt(source, 'reference') === '' ? [required(`${path}.reference`)] : []),
         ...checkChoice(`${path}.pullPolicy`, source.pullPolicy, PULL_POLICIES),
       ];
-    case 'ephemeral':
-      return source.volumeClaimTemplate === undefined ? [required(`${path}.volumeClaimTemplate`)] : [];
-    case 'gitRepo':
-      return requireFields(source, path, ['repository']);
-    case 'glusterfs':
-      return requireFields(source, path, ['endpoints', 'path']);
-    case 'flexVolume':
-      return requireFields(source, path, ['driver']);
-    case 'iscsi':
-      return requireFields(source, path, ['targetPortal', 'iqn']);
-    case 'rbd':
-      return requireFields(source, path, ['image']);
+    case 'ephemeral': {
+      const template = asObject(source.volumeClaimTemplate);
+      const field = `${path}.volumeClaimTemplate`;
+      return template ? validateClaimTemplate(template, field) : [required(field)];
+    }
     default:
-      return [];
+      return validateSource(kind, source, path);
   }
 }
 
@@ -229,9 +131,7 @@ function validateItems(source: JsonObject, path: string): FieldError[] {
   return listAt(source, 'items').flatMap((item, index) => {
     const at = `${path}.items[${index}]`;
     const errors: FieldError[] = [];
-    const key = stringAt(item, 'key');
-    if (key === '') errors.push(required(`${at}.key`));
-    else errors.push(...checkName(`${at}.key`, key, configMapKey));
+    if (stringAt(item, 'key') === '') errors.push(required(`${at}.key`));
     errors.push(...validateFilePath(item, at), ...validateMode(item, 'mode', at));
     return errors;
   });
@@ -242,9 +142,7 @@ function validateFilePath(item: JsonObject, at: string): FieldError[] {
   const value = stringAt(item, 'path');
   const field = `${at}.path`;
   if (value === '') return [required(field)];
-  const errors: FieldError[] = [];
-  if (value.startsWith('/')) errors.push(invalidValue(field, value, 'must be a relative path'));
-  errors.push(...validateNoBacksteps(value, field));
+  const errors = validateDescendingPath(value, field);
   if (value.startsWith('..') && !value.startsWith('../')) {
     errors.push(invalidValue(field, value, "must not start with '..'"));
   }
@@ -252,7 +150,8 @@ function validateFilePath(item: JsonObject, at: string): FieldError[] {
 }
 
 function validateDownward(source: JsonObject, path: string): FieldError[] {
-  return listAt(source, 'items').flatMap((item, index) => {
+  // Kubernetes does not say which of the items it means.
+  return listAt(source, 'items').flatMap((item) => {
     const at = path;
     const errors = validateFilePath(item, at);
     const fieldRef = asObject(item.fieldRef);
@@ -267,9 +166,9 @@ function validateDownward(source: JsonObject, path: string): FieldError[] {
     } else if (resourceRef) {
       errors.push(...validateResourceFieldRef(resourceRef, `${at}.resourceFieldRef`, true));
     } else {
-      errors.push(required(at, 'either fieldRef or resourceFieldRef is required'));
+      errors.push(required(at, 'one of fieldRef and resourceFieldRef is required'));
     }
-    errors.push(...validateMode(item, 'mode', `${path}.items[${index}]`));
+    errors.push(...validateMode(item, 'mode', at));
     return errors;
   });
 }
@@ -293,57 +192,52 @@ function validateProjected(source: JsonObject, path: string): FieldError[] {
       const part = asObject(projection[kind]);
       if (!part) continue;
       given += 1;
-      if (given > 1) {
-        errors.push(forbiddenField(`${at}.${kind}`, 'may not specify more than 1 volume type per source'));
-        continue;
-      }
-      errors.push(...validateProjection(kind, part, `${at}.${kind}`));
+      errors.push(...validateProjection(kind, part, `${at}.${kind}`, path));
       for (const file of projectedPaths(kind, part)) {
-        if (paths.has(file)) {
-          errors.push(invalidValue(path, stringAt(part, 'name'), 'conflicting duplicate paths'));
-        }
+        const who = kind === 'secret' || kind === 'configMap' ? stringAt(part, 'name') : file;
+        if (paths.has(file)) errors.push(invalidValue(path, who, 'conflicting duplicate paths'));
         paths.add(file);
       }
     }
-    if (given === 0) {
-      errors.push(required(at, 'must specify a volume type'));
-    }
+    if (given > 1) errors.push(forbiddenField(at, 'may not specify more than 1 volume type per source'));
   });
   return errors;
 }
 
-function validateProjection(kind: string, part: JsonObject, path: string): FieldError[] {
+const LONGEST_LIFE = 2 ** 32;
+
+function validateProjection(kind: string, part: JsonObject, path: string, volume: string): FieldError[] {
   switch (kind) {
     case 'secret':
-    case 'configMap': {
-      const name = stringAt(part, 'name');
-      const errors = name === '' ? [required(`${path}.name`)] : checkName(`${path}.name`, name, dnsSubdomain);
-      return [...errors, ...validateItems(part, path)];
-    }
+    case 'configMap':
+      return [
+        ...(stringAt(part, 'name') === '' ? [required(`${path}.name`)] : []),
+        ...validateItems(part, path),
+      ];
     case 'downwardAPI':
       return validateDownward(part, path);
     case 'serviceAccountToken': {
-      const errors: FieldError[] = [];
       const seconds = numberAt(part, 'expirationSeconds') ?? 3600;
-      if (seconds < 600) {
-        errors.push(
-          invalidValue(
-            `${path}.expirationSeconds`,
-            seconds,
-            'may not specify a duration less than 10 minutes',
-          ),
-        );
-      }
-      if (stringAt(part, 'path') === '') errors.push(required(`${path}.path`));
-      return errors;
+      const wrong =
+        seconds < 600
+          ? 'may not specify a duration less than 10 minutes'
+          : seconds > LONGEST_LIFE
+            ? 'may not specify a duration larger than 2^32 seconds'
+            : undefined;
+      // The path of the token's file is that of the volume in Kubernetes' words.
+      return [
+        ...(wrong === undefined ? [] : [invalidValue(`${path}.expirationSeconds`, seconds, wrong)]),
+        ...validateFilePath(part, volume),
+      ];
     }
     default:
       return [];
   }
 }
 
+/** Where the files of a projection are; a token's is not compared with others. */
 function projectedPaths(kind: string, part: JsonObject): string[] {
-  if (kind === 'serviceAccountToken') return [stringAt(part, 'path')];
+  if (kind === 'serviceAccountToken') return [];
   return listAt(part, 'items')
     .map((item) => stringAt(item, 'path'))
     .filter((path) => path !== '');

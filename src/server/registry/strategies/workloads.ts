@@ -72,6 +72,11 @@ export function validateRunsForEver(podSpec: JsonObject, kind: string): FieldErr
   return errors;
 }
 
+/** An update strategy as Go writes it. */
+export function shownStrategy({ type, rollingUpdate }: JsonObject): JsonObject {
+  return { Type: type ?? '', RollingUpdate: rollingUpdate ?? null };
+}
+
 /** maxUnavailable and maxSurge of a rolling update. */
 export function validateRollingUpdate(update: JsonObject, path: string): FieldError[] {
   const { maxUnavailable, maxSurge } = update;

@@ -1,5 +1,5 @@
 // Networks by address and prefix length, both families.
-import { isIpv4 } from '../addresses.ts';
+import { isCidr, isIpv4 } from '../addresses.ts';
 
 export interface Network {
   readonly family: 4 | 6;
@@ -92,4 +92,16 @@ function shorten(groups: number[]): string {
   if (best.length < 2) return hex.join(':');
   const left = hex.slice(0, best.start).join(':');
   return `${left}::${hex.slice(best.start + best.length).join(':')}`;
+}
+
+/** `10.0.0.1/8` may mean a host or a network. */
+export function cidrWarnings(cidr: string, field: string): string[] {
+  if (!isCidr(cidr)) return [];
+  const network = parseCidr(cidr);
+  if (network.address === network.base) return [];
+  const length = network.family === 4 ? 32 : 128;
+  const address = cidr.slice(0, cidr.lastIndexOf('/'));
+  return [
+    `${field}: CIDR value "${cidr}" is ambiguous in this context (should be "${formatNetwork(network)}" or "${address}/${length}"?)`,
+  ];
 }

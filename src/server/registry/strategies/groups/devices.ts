@@ -257,6 +257,8 @@ export const resourceSliceStrategy: Strategy = {
       ...checkImmutable('spec.pool.name', objectAt(spec, 'pool').name, objectAt(before, 'pool').name),
     ];
   },
+  fieldLabelError: (field) =>
+    `field label not supported for resource.k8s.io/v1, Kind=ResourceSlice: ${field}`,
   selectableFields: fieldsAt('spec.nodeName', 'spec.driver'),
   cells: row((object) => {
     const spec = objectAt(object, 'spec');

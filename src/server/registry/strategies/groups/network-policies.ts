@@ -22,7 +22,7 @@ import type { Strategy } from '../../strategy.ts';
 import { CIDR_RULE, isCidr } from '../addresses.ts';
 import { selectorCell } from '../cells.ts';
 import { validateLabelSelector } from '../label-selector.ts';
-import { formatNetwork, isStrictlyWithin, parseCidr } from './cidrs.ts';
+import { cidrWarnings, isStrictlyWithin, parseCidr } from './cidrs.ts';
 import { row } from './rows.ts';
 
 const POLICY_TYPES = ['Ingress', 'Egress'];
@@ -50,8 +50,10 @@ export const networkPolicyStrategy: Strategy = {
   validate: validatePolicy,
   warnings: (policy) =>
     blocks(policy).flatMap(({ block, path }) => [
-      ...ambiguity(stringAt(block, 'cidr'), `${path}.cidr`),
-      ...stringsAt(block, 'except').flatMap((except, index) => ambiguity(except, `${path}.except[${index}]`)),
+      ...cidrWarnings(stringAt(block, 'cidr'), `${path}.cidr`),
+      ...stringsAt(block, 'except').flatMap((except, index) =>
+        cidrWarnings(except, `${path}.except[${index}]`),
+      ),
     ]),
   cells: row((policy) => [selectorCell(asObject(objectAt(policy, 'spec').podSelector))]),
 };
@@ -66,18 +68,6 @@ function blocks(policy: JsonObject): { block: JsonObject; path: string }[] {
       }),
     ),
   );
-}
-
-/** `10.0.0.1/8` may mean a host or a network. */
-function ambiguity(cidr: string, field: string): string[] {
-  if (!isCidr(cidr)) return [];
-  const network = parseCidr(cidr);
-  if (network.address === network.base) return [];
-  const length = network.family === 4 ? 32 : 128;
-  const address = cidr.slice(0, cidr.lastIndexOf('/'));
-  return [
-    `${field}: CIDR value "${cidr}" is ambiguous in this context (should be "${formatNetwork(network)}" or "${address}/${length}"?)`,
-  ];
 }
 
 function validatePolicy(policy: JsonObject): FieldError[] {

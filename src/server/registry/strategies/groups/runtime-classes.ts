@@ -5,6 +5,7 @@ import { asObject, checkName, listAt, objectAt, stringAt } from '../../../../api
 import { checkImmutable, validateLabels } from '../../../../api/validation-meta.ts';
 import type { Strategy } from '../../strategy.ts';
 import { validateTolerations } from '../affinity.ts';
+import { RENAMED_LABELS } from '../pod-warnings.ts';
 import { validateContainerResources } from '../resources.ts';
 import { row } from './rows.ts';
 
@@ -26,5 +27,10 @@ export const runtimeClassStrategy: Strategy = {
     return errors;
   },
   validateUpdate: (object, old) => checkImmutable('handler', object.handler, old.handler),
+  warnings: (object) =>
+    Object.keys(objectAt(objectAt(object, 'scheduling'), 'nodeSelector')).flatMap((key) => {
+      const renamed = RENAMED_LABELS[key];
+      return renamed === undefined ? [] : [`scheduling.nodeSelector: ${renamed}`];
+    }),
   cells: row((object) => [stringAt(object, 'handler')]),
 };

@@ -22,6 +22,7 @@ import { checkImmutable } from '../../../../api/validation-meta.ts';
 import type { Strategy } from '../../strategy.ts';
 import { ageCell, nameCell } from '../cells.ts';
 import { validateLabelSelector } from '../label-selector.ts';
+import { RENAMED_LABELS } from '../pod-warnings.ts';
 import { validateQuantity } from '../resources.ts';
 import { row } from './rows.ts';
 
@@ -51,6 +52,14 @@ export const storageClassStrategy: Strategy = {
     ...fixed(object, old, ['parameters', 'provisioner', 'reclaimPolicy']),
     ...checkImmutable('volumeBindingMode', object.volumeBindingMode, old.volumeBindingMode),
   ],
+  warnings: (object) =>
+    listAt(object, 'allowedTopologies').flatMap((topology, index) =>
+      listAt(topology, 'matchLabelExpressions').flatMap((expression, place) => {
+        const renamed = RENAMED_LABELS[stringAt(expression, 'key')];
+        const path = `allowedTopologies[${index}].matchLabelExpressions[${place}].key`;
+        return renamed === undefined ? [] : [`${path}: ${renamed}`];
+      }),
+    ),
   cells: (object, now) => {
     const annotations = objectAt(objectAt(object, 'metadata'), 'annotations');
     const isDefault = DEFAULT_MARKS.some((mark) => annotations[mark] === 'true');

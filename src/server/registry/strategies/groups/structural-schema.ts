@@ -122,6 +122,11 @@ function validateType(schema: JsonObject, path: string, place: Exclude<Place, 'l
   if (preserves && type !== 'object') {
     return [invalidValue(field, type, 'must be object if x-kubernetes-preserve-unknown-fields is true')];
   }
+  if (embedded && !preserves && Object.keys(objectAt(schema, 'properties')).length === 0) {
+    const why =
+      'must not be empty if x-kubernetes-embedded-resource is true without x-kubernetes-preserve-unknown-fields';
+    return [required(`${path}.properties`, why)];
+  }
   return [];
 }
 
