@@ -10,6 +10,11 @@ import type { TokenSource } from './ports.ts';
 const RENEW_AT = 0.8;
 const LONGEST_USE_MS = 86_400_000;
 const MAX_TOKENS = 500;
+const ASK_MS = 15_000;
+/** A pod that has a token need not wait for one: it may be the start of a whole site, whose link is down. */
+const RENEW_MS = 3_000;
+/** A server that did not answer is not asked again for so long, by pods that have a token. */
+const AWAY_MS = 60_000;
 
 type Asked = Parameters<TokenSource['token']>[0];
 
@@ -31,6 +36,8 @@ export class ApiTokenSource implements TokenSource {
   private readonly journal: Pick<Journal, 'take' | 'put' | 'delete'>;
   private readonly held = new Map<string, Held>();
   private readonly underWay = new Map<string, Promise<string>>();
+  /** Monotonic time; undefined while the server answers. */
+  private awayUntil: number | undefined;
 
   constructor(options: {
     /** `https://HOST:6443`. */
@@ -61,20 +68,23 @@ export class ApiTokenSource implements TokenSource {
   async token(asked: Asked): Promise<string> {
     const key = keyOf(asked);
     const held = this.held.get(key);
-    if (held && this.clock.monotonic() < held.freshUntil) return held.token;
+    if (held && this.clock.monotonic() < Math.max(held.freshUntil, this.awayUntil ?? 0)) return held.token;
     let work = this.underWay.get(key);
     if (!work) {
-      work = this.request(key, asked).finally(() => this.underWay.delete(key));
+      work = this.request(key, asked, held ? RENEW_MS : ASK_MS).finally(() => this.underWay.delete(key));
       this.underWay.set(key, work);
     }
     try {
       return await work;
     } catch (error) {
       if (!held || error instanceof TokenRefused) throw error;
-      this.logger.warn(
-        { err: error, pod: asked.podName },
-        'a service account token was not renewed; the old one stays',
-      );
+      // Once for each time that the server is away: the log may lie on flash.
+      if (this.awayUntil === undefined)
+        this.logger.warn(
+          { error: (error as Error).message, pod: asked.podName },
+          'service account tokens are not renewed while the server cannot be asked; pods keep what they have',
+        );
+      this.awayUntil = this.clock.monotonic() + AWAY_MS;
       return held.token;
     }
   }
@@ -88,7 +98,7 @@ export class ApiTokenSource implements TokenSource {
     }
   }
 
-  private async request(key: string, asked: Asked): Promise<string> {
+  private async request(key: string, asked: Asked, timeoutMs: number): Promise<string> {
     const { ca, certificate, key: privateKey } = this.identity();
     const path = `/api/v1/namespaces/${encodeURIComponent(asked.namespace)}/serviceaccounts/${encodeURIComponent(asked.serviceAccount)}/token`;
     const body: Omit<TokenRequest, 'metadata' | 'status'> = {
@@ -107,7 +117,9 @@ export class ApiTokenSource implements TokenSource {
       certificate,
       key: privateKey,
       body: JSON.stringify(body),
+      timeoutMs,
     });
+    this.awayUntil = undefined;
     const { status, message } = JSON.parse(answer.body) as {
       status?: TokenRequest['status'];
       message?: string;

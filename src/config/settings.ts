@@ -135,6 +135,10 @@ const node = {
     flag: 'proxy-mode',
     help: 'How Services are served on this node: nftables, userspace (where nftables is missing: slower, no SCTP, no NetworkPolicy, endpoints see the node as the client), or auto, which takes nftables where it can be had.',
   }),
+  proxyHealthzBindAddress: withDefault(types.addressAndPort, '0.0.0.0:10256', {
+    flag: 'proxy-healthz-bind-address',
+    help: 'Where balancers outside of the cluster ask whether this node takes connections for Services (/healthz and /livez, as kube-proxy answers). Open while there is a Service with node ports. Empty: never.',
+  }),
   ingressHttpPort: withDefault(types.portOrOff, 80, {
     flag: 'ingress-http-port',
     help: 'Port of this node at which Ingresses are served; taken when there is one. 0: none.',

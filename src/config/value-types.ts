@@ -74,6 +74,17 @@ export const portOrOff: ValueType<number> = {
   parse: (text) => portNumber(text, 0),
 };
 
+/** Kept as text, for it is shown; empty is off, as with kube-proxy's flag. */
+export const addressAndPort: ValueType<string> = {
+  expected: 'an address and a port such as 0.0.0.0:10256, or nothing to switch it off',
+  placeholder: 'ADDRESS:PORT',
+  parse: (text) => {
+    if (text === '') return '';
+    const [, bracketed, plain, port = ''] = /^(?:\[([^\]]+)\]|([^:]+)):(\d+)$/.exec(text) ?? [];
+    return isIP(bracketed ?? plain ?? '') !== 0 && portNumber(port, 1) !== undefined ? text : undefined;
+  },
+};
+
 export const count: ValueType<number> = {
   expected: 'a whole number, 0 or more',
   placeholder: 'N',

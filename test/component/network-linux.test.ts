@@ -5,20 +5,14 @@ import { networkPrerequisites } from '../../src/agent/network/prerequisites.ts';
 import type { Pod } from '../../src/api/types/core-v1.ts';
 import { SystemClock } from '../../src/lib/clock.ts';
 import { silentLogger } from '../../src/lib/logger.ts';
-import type { ClusterInfo, SharedNode, SharedService } from '../../src/wire/messages.ts';
+import type { SharedNode, SharedService } from '../../src/wire/messages.ts';
+import { cluster } from '../support/network/cluster-info.ts';
 import { execute, NamespacedCommands, TestLan, tcp, udp } from '../support/network/namespaces.ts';
 
 // Real kernel, real nft and iptables, in network namespaces made here. Needs root, and says so instead of skipping.
 if (process.getuid?.() !== 0)
   throw new Error('test/component/network-linux.test.ts needs root: network namespaces');
 
-const cluster: ClusterInfo = {
-  v: 1,
-  clusterCidr: '10.42.0.0/16',
-  serviceCidr: '10.43.0.0/16',
-  clusterDns: '10.43.0.10',
-  clusterDomain: 'cluster.local',
-};
 const nodes: SharedNode[] = [
   { v: 1, name: 'one', internalIP: '192.168.77.1', podCIDR: '10.42.0.0/24' },
   { v: 1, name: 'two', internalIP: '192.168.77.2', podCIDR: '10.42.1.0/24' },
@@ -468,6 +462,22 @@ describe.each(MODES)('pod network and Services on Linux, bridge-nf-call-iptables
     await board('one').network.detach('e');
     await board('one').network.settled();
     await expect(tcp(inHost('client'), '192.168.77.1', 8081)).rejects.toThrow(/refused/);
+  });
+
+  it('joins the pods that come together, though one of them is gone before it was joined', async () => {
+    const names = ['f', 'g', 'h', 'i'];
+    for (const name of names) pids.set(name, await lan.pod(name, 80));
+    const outcomes = await Promise.allSettled(
+      ['f', 'g', 'gone', 'h', 'i'].map((name) =>
+        board('one').network.attach(podOf(name), pids.get(name) ?? 4_194_303),
+      ),
+    );
+    expect(outcomes.map(({ status }) => status === 'fulfilled')).toEqual([true, true, false, true, true]);
+    const joined = outcomes.flatMap((outcome) => (outcome.status === 'fulfilled' ? outcome.value.ips : []));
+    for (const [index, name] of names.entries()) {
+      expect((await tcp(inPod('b'), joined[index] ?? '', 80)).pod).toBe(name);
+    }
+    await Promise.all(names.map((name) => board('one').network.detach(name)));
   });
 
   it('puts its table back when another program flushed everything', async () => {

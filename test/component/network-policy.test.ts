@@ -3,20 +3,14 @@ import { createLinuxNetwork } from '../../src/agent/network/linux-network.ts';
 import type { Pod } from '../../src/api/types/core-v1.ts';
 import { SystemClock } from '../../src/lib/clock.ts';
 import { silentLogger } from '../../src/lib/logger.ts';
-import type { ClusterInfo, SharedNode, SharedPolicy } from '../../src/wire/messages.ts';
+import type { SharedNode, SharedPolicy } from '../../src/wire/messages.ts';
+import { cluster } from '../support/network/cluster-info.ts';
 import { NamespacedCommands, TestLan, tcp, udp } from '../support/network/namespaces.ts';
 
 // NetworkPolicies in the real kernel, in network namespaces made here; needs root, and says so instead of skipping.
 if (process.getuid?.() !== 0)
   throw new Error('test/component/network-policy.test.ts needs root: network namespaces');
 
-const cluster: ClusterInfo = {
-  v: 1,
-  clusterCidr: '10.42.0.0/16',
-  serviceCidr: '10.43.0.0/16',
-  clusterDns: '10.43.0.10',
-  clusterDomain: 'cluster.local',
-};
 const nodes: SharedNode[] = [
   { v: 1, name: 'one', internalIP: '192.168.77.1', podCIDR: '10.42.0.0/24' },
   { v: 1, name: 'two', internalIP: '192.168.77.2', podCIDR: '10.42.1.0/24' },

@@ -3,7 +3,8 @@ import { createLinuxNetwork } from '../../src/agent/network/linux-network.ts';
 import type { Pod } from '../../src/api/types/core-v1.ts';
 import { SystemClock } from '../../src/lib/clock.ts';
 import { silentLogger } from '../../src/lib/logger.ts';
-import type { ClusterInfo, SharedNode, SharedService } from '../../src/wire/messages.ts';
+import type { SharedNode, SharedService } from '../../src/wire/messages.ts';
+import { cluster } from '../support/network/cluster-info.ts';
 import { execute, NamespacedCommands, TestLan, tcp, udp } from '../support/network/namespaces.ts';
 
 // Boards on two segments with a router between them that knows nothing of pods. Real kernel, in network namespaces made
@@ -11,13 +12,6 @@ import { execute, NamespacedCommands, TestLan, tcp, udp } from '../support/netwo
 if (process.getuid?.() !== 0)
   throw new Error('test/component/network-router.test.ts needs root: network namespaces');
 
-const cluster: ClusterInfo = {
-  v: 1,
-  clusterCidr: '10.42.0.0/16',
-  serviceCidr: '10.43.0.0/16',
-  clusterDns: '10.43.0.10',
-  clusterDomain: 'cluster.local',
-};
 const nodes: SharedNode[] = [
   { v: 1, name: 'one', internalIP: '192.168.77.1', podCIDR: '10.42.0.0/24' },
   { v: 1, name: 'near', internalIP: '192.168.77.2', podCIDR: '10.42.1.0/24' },

@@ -146,7 +146,9 @@ describe('the userspace proxy', () => {
       ],
     });
 
+  let unserved: string[] = [];
   beforeEach(() => {
+    unserved = [];
     commands = new FakeNetCommands().on('ip', '').on('ip -json', '[]');
     proxy = new UserspaceProxy({
       commands,
@@ -154,6 +156,7 @@ describe('the userspace proxy', () => {
       random: new SystemRandom(),
       logger: silentLogger,
       mostConnections: 4,
+      onUnserved: (what, why) => unserved.push(`${what}: ${why}`),
     });
   });
   afterEach(async () => {
@@ -178,6 +181,17 @@ describe('the userspace proxy', () => {
     expect(commands.take()).toContain(
       'ip -batch -\nlink add copepod-svc type dummy\nlink set copepod-svc up',
     );
+  });
+
+  it('says once that another program has a port', async () => {
+    const taken = await freePort();
+    const other = createServer();
+    await new Promise<void>((resolve) => other.listen(taken, '127.43.0.5', resolve));
+    servers.push(other);
+    const target = await backend('a');
+    await serve(tcpService(taken, [target]));
+    await serve(tcpService(taken, [target]));
+    expect(unserved).toEqual([expect.stringMatching(new RegExp(`${taken}.*EADDRINUSE`))]);
   });
 
   it('passes over an endpoint that does not answer', async () => {

@@ -132,7 +132,7 @@ export class Board {
         }),
         clusterDomain: () => 'cluster.local',
         measure: async () => this.measurements(random),
-        pressures: () => ({}),
+        conditions: () => ({}),
         facts: async () => this.facts(boot),
         onStream: () => {},
         usageMeter: async () => this.machine.usageMeter(),

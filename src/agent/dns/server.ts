@@ -1,6 +1,7 @@
 import { createSocket, type Socket as UdpSocket } from 'node:dgram';
 import { createServer, type Server, type Socket } from 'node:net';
 import type { Clock } from '../../lib/clock.ts';
+import { listening } from '../../lib/listening.ts';
 import type { Logger } from '../../lib/logger.ts';
 import type { Random } from '../../lib/random.ts';
 import type { Service } from '../../lib/service.ts';
@@ -112,24 +113,18 @@ export class DnsServer implements Service {
   private async listen(wanted: number): Promise<void> {
     const tcp = createServer({ allowHalfOpen: true }, (connection) => this.connected(connection));
     tcp.maxConnections = MOST_CONNECTIONS;
-    await new Promise<void>((resolve, reject) => {
-      tcp.once('error', reject);
-      tcp.listen(wanted, HOST, resolve);
-    });
+    const failed = (side: string) => (error: Error) =>
+      this.logger.warn({ err: error }, `the ${side} side of the cluster DNS failed`);
+    await listening(tcp, (done) => tcp.listen(wanted, HOST, done), failed('TCP'));
     const address = tcp.address();
     const port = typeof address === 'object' && address ? address.port : wanted;
     const udp = createSocket('udp4');
     try {
-      await new Promise<void>((resolve, reject) => {
-        udp.once('error', reject);
-        udp.bind(port, HOST, resolve);
-      });
+      await listening(udp, (done) => udp.bind(port, HOST, done), failed('UDP'));
     } catch (error) {
       tcp.close();
       throw error;
     }
-    tcp.on('error', (error) => this.logger.warn({ err: error }, 'the TCP side of the cluster DNS failed'));
-    udp.on('error', (error) => this.logger.warn({ err: error }, 'the UDP side of the cluster DNS failed'));
     udp.on('message', (message, peer) => {
       void this.reply(message, udpLimit).then((reply) => {
         if (reply && this.udp === udp) udp.send(reply, peer.port, peer.address, () => {});

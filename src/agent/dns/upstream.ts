@@ -117,8 +117,10 @@ function overUdp(
       resolve(answer);
     });
     // A connected socket hears of a port that nobody listens on at once, and of strangers' packets not at all.
-    socket.connect(port, address, () => {
-      if (open) socket.send(message);
+    // Where there is no route it is called back with the error, which its type does not say, and is not connected.
+    socket.connect(port, address, (error?: Error) => {
+      if (error) socket.emit('error', error);
+      else if (open) socket.send(message);
     });
   });
 }

@@ -31,6 +31,7 @@ export interface GatewayOptions {
   clock: Clock;
   random: Random;
   logger: Logger;
+  onPortOpen: (port: number) => void;
   /** A port could not be had; tried again. */
   onPortTrouble: (port: number, error: NodeJS.ErrnoException) => void;
 }
@@ -48,7 +49,7 @@ export class Gateway {
   private routes: RouteTable = buildRoutes([]);
 
   constructor(options: GatewayOptions) {
-    const { clock, logger, httpPort, httpsPort, onPortTrouble } = options;
+    const { clock, logger, httpPort, httpsPort, onPortOpen, onPortTrouble } = options;
     this.clock = clock;
     const externalNames = new ExternalNames();
     this.backends = new Backends(clock, externalNames);
@@ -73,7 +74,7 @@ export class Gateway {
           server,
           port,
           clock,
-          onOpen: () => logger.info({ port }, 'Ingresses are served'),
+          onOpen: () => onPortOpen(port),
           onTrouble: (error) => onPortTrouble(port, error),
         }),
       );

@@ -1,3 +1,4 @@
+import { INGRESS_UNAVAILABLE } from '../../api/ingress.ts';
 import type { Clock, Timer } from '../../lib/clock.ts';
 import type { Logger } from '../../lib/logger.ts';
 import type { Service } from '../../lib/service.ts';
@@ -24,6 +25,11 @@ export class NodeIngress implements Service {
   private readonly ports: readonly number[];
   /** What was said of each port that leads elsewhere. */
   private readonly shadows = new Map<number, string>();
+  /** Why each port that cannot be had cannot. */
+  private readonly troubles = new Map<number, string>();
+  private readonly holderOf: (port: number) => Promise<string | undefined>;
+  private readonly onCondition: () => void;
+  private reported = '';
   private gateway: Gateway | undefined;
   private timer: Timer | undefined;
   private running = false;
@@ -35,7 +41,11 @@ export class NodeIngress implements Service {
       node: string;
       desired: NodeIngressState;
       reporter: Pick<Reporter, 'event'>;
-    } & Omit<GatewayOptions, 'onPortTrouble'>,
+      /** The program that listens at a port of this board, if that can be told. */
+      holderOf: (port: number) => Promise<string | undefined>;
+      /** `condition` is another now. */
+      onCondition: () => void;
+    } & Omit<GatewayOptions, 'onPortTrouble' | 'onPortOpen'>,
   ) {
     const { httpPort, httpsPort, clock, random, logger } = options;
     this.node = options.node;
@@ -43,11 +53,24 @@ export class NodeIngress implements Service {
     this.reporter = options.reporter;
     this.clock = clock;
     this.logger = logger;
+    this.holderOf = options.holderOf;
+    this.onCondition = options.onCondition;
     this.ports = [httpPort, httpsPort].filter((port) => port !== 0);
-    const onPortTrouble = (port: number, error: NodeJS.ErrnoException): void => this.portTrouble(port, error);
+    const onPortTrouble = (port: number, error: NodeJS.ErrnoException): void => {
+      void this.portTrouble(port, error);
+    };
+    const onPortOpen = (port: number): void => {
+      logger.info({ port }, 'Ingresses are served');
+      this.troubles.delete(port);
+      this.judge();
+    };
     this.make = async () => {
-      const module = await import('./gateway.ts');
-      return new module.Gateway({ httpPort, httpsPort, clock, random, logger, onPortTrouble });
+      const [module, { optimizeHotCode }] = await Promise.all([
+        import('./gateway.ts'),
+        import('../../lib/hot-code.ts'),
+      ]);
+      optimizeHotCode();
+      return new module.Gateway({ httpPort, httpsPort, clock, random, logger, onPortOpen, onPortTrouble });
     };
   }
 
@@ -67,6 +90,29 @@ export class NodeIngress implements Service {
     this.gateway = undefined;
   }
 
+  /** The node's condition while this board cannot serve as it is asked to; empty while it can, or need not. */
+  get condition(): Record<string, string> {
+    const { message } = this;
+    return message === '' ? {} : { [INGRESS_UNAVAILABLE]: message };
+  }
+
+  private get message(): string {
+    if (this.desired.ingresses().length === 0) return '';
+    if (this.ports.length === 0) return 'this node has no port for Ingresses';
+    const why = this.ports.flatMap((port) => {
+      const trouble = this.troubles.get(port) ?? this.shadows.get(port);
+      return trouble === undefined ? [] : [`port ${port}: ${trouble}`];
+    });
+    return why.join('; ');
+  }
+
+  private judge(): void {
+    const { message } = this;
+    if (message === this.reported) return;
+    this.reported = message;
+    this.onCondition();
+  }
+
   private soon(): void {
     if (!this.running) return;
     this.timer ??= this.clock.after(DELAY_MS, () => {
@@ -84,6 +130,9 @@ export class NodeIngress implements Service {
       const { gateway } = this;
       this.gateway = undefined;
       await gateway?.stop();
+      this.troubles.clear();
+      this.shadows.clear();
+      this.judge();
       return;
     }
     if (!this.gateway) {
@@ -104,19 +153,27 @@ export class NodeIngress implements Service {
   private tellShadows(): void {
     for (const port of this.ports) {
       const shadow = shadowOf(port, this.desired.services(), this.desired.pods());
-      if (shadow === this.shadows.get(port)) continue;
-      if (shadow === undefined) this.shadows.delete(port);
+      const said = shadow && `it leads to ${shadow}`;
+      if (said === this.shadows.get(port)) continue;
+      if (said === undefined) this.shadows.delete(port);
       else {
-        this.shadows.set(port, shadow);
+        this.shadows.set(port, said);
         this.tell('IngressPortShadowed', `port ${port} of this node leads to ${shadow}, not to Ingresses`);
       }
     }
+    this.judge();
   }
 
-  private portTrouble(port: number, error: NodeJS.ErrnoException): void {
-    const why = error.code === 'EADDRINUSE' ? 'another program listens there' : error.message;
-    this.logger.warn({ port, error: error.message }, 'Ingresses cannot be served at this port; trying again');
+  private async portTrouble(port: number, error: NodeJS.ErrnoException): Promise<void> {
+    const { gateway } = this;
+    const holder = error.code === 'EADDRINUSE' ? await this.holderOf(port).catch(() => undefined) : undefined;
+    // It may have been stopped in the meantime.
+    if (!this.running || this.gateway !== gateway) return;
+    const why = error.code === 'EADDRINUSE' ? `${holder ?? 'another program'} listens there` : error.message;
+    this.troubles.set(port, why);
+    this.logger.warn({ port, why }, 'Ingresses cannot be served at this port; trying again');
     this.tell('IngressPortTaken', `Ingresses are not served at port ${port} of this node: ${why}`);
+    this.judge();
   }
 
   private tell(reason: string, message: string): void {

@@ -9,6 +9,7 @@ import type { ForwardRules } from './forward.ts';
 import type { LoopbackService } from './frame.ts';
 import { HealthCheckPorts } from './health-checks.ts';
 import { nftRefusal } from './prerequisites.ts';
+import { ProxyHealth } from './proxy-health.ts';
 import { NftServiceProxy } from './service-proxy.ts';
 import type { NetTable } from './table.ts';
 import type { UserspaceProxy } from './userspace/proxy.ts';
@@ -39,11 +40,14 @@ export class BoardServiceProxy implements ServiceProxy {
     table: NetTable;
     forward: ForwardRules;
     notify: (notice: ProxyNotice) => void;
+    /** Where kube-proxy's health is told; empty: nowhere. */
+    healthAddress: string;
     /** The port of this board's loopback that the API is at, when the server runs here. */
     localApiPort?: number | undefined;
   };
   private readonly nft: NftServiceProxy;
   private readonly checks: HealthCheckPorts;
+  private readonly health: ProxyHealth;
   private userspace: UserspaceProxy | undefined;
   private dns: { address: string; port: number } | undefined;
   private services: readonly SharedService[] = [];
@@ -51,14 +55,26 @@ export class BoardServiceProxy implements ServiceProxy {
 
   constructor(options: BoardServiceProxy['options']) {
     this.options = options;
-    const { commands, logger, table, nodeName, notify } = options;
+    const { commands, logger, table, nodeName, notify, clock } = options;
     this.nft = new NftServiceProxy({ commands, logger, table });
+    const healthy = (): boolean => this.userspace !== undefined || table.healthy;
     this.checks = new HealthCheckPorts({
       nodeName,
       logger,
-      healthy: () => this.userspace !== undefined || table.healthy,
+      healthy,
       onFailure: (service, message) =>
         notify({ service, type: 'Warning', reason: 'FailedToStartServiceHealthcheck', message }),
+    });
+    this.health = new ProxyHealth({
+      address: options.healthAddress,
+      nodeName,
+      state: () => ({ healthy: healthy(), lastUpdated: table.lastUpdated }),
+      clock,
+      logger,
+      onFailure: (message) => {
+        logger.warn({}, message);
+        notify({ type: 'Warning', reason: 'FailedToStartProxierHealthcheck', message });
+      },
     });
   }
 
@@ -75,6 +91,7 @@ export class BoardServiceProxy implements ServiceProxy {
 
   async stop(): Promise<void> {
     await this.checks.stop();
+    await this.health.stop();
     await this.userspace?.stop();
     await this.nft.stop();
   }
@@ -96,12 +113,14 @@ export class BoardServiceProxy implements ServiceProxy {
     this.nodes = nodes;
     this.tell();
     this.checks.apply(services);
+    this.health.apply(services, nodes);
   }
 
   /** Resolves when everything said so far has been tried. */
   async settled(): Promise<void> {
     await this.userspace?.settled();
     await this.checks.settled();
+    await this.health.settled();
   }
 
   private tell(): void {
@@ -146,7 +165,11 @@ export class BoardServiceProxy implements ServiceProxy {
     const message = `Services by the userspace proxy (${why}): endpoints see this board as the client; no SCTP, no NetworkPolicy, at most 1024 connections`;
     logger.warn({}, message);
     notify({ type: 'Warning', reason: 'UserspaceProxy', message });
-    const { UserspaceProxy } = await import('./userspace/proxy.ts');
+    const [{ UserspaceProxy }, { optimizeHotCode }] = await Promise.all([
+      import('./userspace/proxy.ts'),
+      import('../../lib/hot-code.ts'),
+    ]);
+    optimizeHotCode();
     table.suspend({
       onHostPorts: () => this.tell(),
       onPolicies: () => {
@@ -159,7 +182,9 @@ export class BoardServiceProxy implements ServiceProxy {
       logger.error({ problem }, 'pods of this board do not reach what is outside of the cluster');
       notify({ type: 'Warning', reason: 'NoMasquerade', message: problem });
     });
-    this.userspace = new UserspaceProxy({ commands, clock, random, logger });
+    const onUnserved = (what: string, why: string): void =>
+      notify({ type: 'Warning', reason: 'ServiceNotServed', message: `${what} of this node: ${why}` });
+    this.userspace = new UserspaceProxy({ commands, clock, random, logger, onUnserved });
     this.tell();
   }
 }

@@ -75,6 +75,18 @@ export function ipBatchIn(pid: number, lines: readonly string[]): NetCommand {
   };
 }
 
+/** Several programs one after the other in one process of ours; the first that fails ends it, and its words are the error's. */
+export function oneShell(commands: readonly NetCommand[]): NetCommand {
+  const lines = commands.map(({ file, args, stdin }) => {
+    const line = [file, ...args].map((word) => `'${word.replaceAll("'", "'\\''")}'`).join(' ');
+    return stdin === undefined ? `${line} </dev/null\n` : `${line} <<'${END}'\n${stdin}${END}\n`;
+  });
+  return { file: '/bin/sh', args: ['-e'], stdin: lines.join('') };
+}
+
+/** Ends the input of a program within a shell; no line of ours reads so. */
+const END = '--copepod--';
+
 export function nftScript(script: string): NetCommand {
   return { file: 'nft', args: ['-f', '-'], stdin: script };
 }

@@ -1,6 +1,7 @@
 import type { Server } from 'node:http';
 import type { Logger } from '../../lib/logger.ts';
 import type { SharedService } from '../../wire/messages.ts';
+import { closeHealthPort, type HealthAnswer, openHealthPort } from './health-port.ts';
 
 interface Check {
   port: number;
@@ -25,11 +26,7 @@ export function healthChecks(services: readonly SharedService[], nodeName: strin
 }
 
 /** As kube-proxy writes it, byte for byte. */
-export function healthAnswer(
-  key: string,
-  endpoints: number,
-  healthy: boolean,
-): { status: number; headers: Record<string, string>; body: string } {
+export function healthAnswer(key: string, endpoints: number, healthy: boolean): HealthAnswer {
   const [namespace, name] = key.split('/');
   return {
     status: endpoints > 0 && healthy ? 200 : 503,
@@ -87,8 +84,7 @@ export class HealthCheckPorts {
     for (const [key, { port, server }] of this.servers) {
       if (this.checks.get(key)?.port === port) continue;
       this.servers.delete(key);
-      server.closeAllConnections();
-      await new Promise((resolve) => server.close(resolve));
+      await closeHealthPort(server);
     }
     for (const [key, { port }] of this.checks) {
       if (this.servers.has(key)) continue;
@@ -102,29 +98,12 @@ export class HealthCheckPorts {
     }
   }
 
-  private async open(key: string, port: number): Promise<Server> {
-    // Most clusters have no such Service.
-    const { createServer } = await import('node:http');
-    const server = createServer((request, response) => {
-      request.resume();
-      const { status, headers, body } = healthAnswer(
-        key,
-        this.checks.get(key)?.endpoints ?? 0,
-        this.healthy(),
-      );
-      response.writeHead(status, { ...headers, 'Content-Length': Buffer.byteLength(body) }).end(body);
+  private open(key: string, port: number): Promise<Server> {
+    return openHealthPort({
+      host: '0.0.0.0',
+      port,
+      answer: () => healthAnswer(key, this.checks.get(key)?.endpoints ?? 0, this.healthy()),
+      onError: (error) => this.logger.warn({ service: key, err: error }, 'health check port'),
     });
-    server.maxConnections = 64;
-    server.requestTimeout = 10_000;
-    server.keepAliveTimeout = 5_000;
-    await new Promise<void>((resolve, reject) => {
-      server.once('error', reject);
-      server.listen(port, '0.0.0.0', () => {
-        server.off('error', reject);
-        server.on('error', (error) => this.logger.warn({ service: key, err: error }, 'health check port'));
-        resolve();
-      });
-    });
-    return server;
   }
 }

@@ -16,6 +16,8 @@ export function createLinuxNetwork(options: {
   commands?: NetCommands;
   /** auto unless said. */
   proxyMode?: ProxyMode;
+  /** Where kube-proxy's health is told, as `0.0.0.0:10256`; nowhere unless said. */
+  healthAddress?: string | undefined;
   notify?: (notice: ProxyNotice) => void;
   /** The port of this board's loopback that the API is at, when the server runs here. */
   localApiPort?: number | undefined;
@@ -47,6 +49,7 @@ export function createLinuxNetwork(options: {
       table,
       forward,
       notify: options.notify ?? (() => {}),
+      healthAddress: options.healthAddress ?? '',
       localApiPort: options.localApiPort,
     }),
   };

@@ -5,9 +5,9 @@ import type { Logger } from '../../lib/logger.ts';
 import { SerialByKey } from '../../lib/serial.ts';
 import type { ClusterInfo, SharedNode, SharedPolicy } from '../../wire/messages.ts';
 import type { HostPort, PodNetwork } from '../ports.ts';
-import { attachCommands, detachCommand, listPodAddresses } from './attach.ts';
+import { listPodAddresses } from './attach.ts';
 import { planBridge, ROUTE_PROTOCOL } from './bridge.ts';
-import { CommandError, ipBatch, type NetCommands, NetworkError } from './commands.ts';
+import { ipBatch, type NetCommands, NetworkError } from './commands.ts';
 import type { ForwardRules } from './forward.ts';
 import { claimHostPorts, hostPortsOf } from './host-ports.ts';
 import { Ipam } from './ipam.ts';
@@ -15,6 +15,7 @@ import { BRIDGE, LIST_LINKS, LIST_PORTS, type Link, parseLinks, vethName } from 
 import { applyOverlay, OVERLAY, OVERLAY_OVERHEAD, planOverlay, readOverlay } from './overlay.ts';
 import { LIST_ROUTES, parseRoutes, planRoutes } from './routes.ts';
 import type { NetTable } from './table.ts';
+import { Wiring } from './wiring.ts';
 
 const VERIFY_MS = 60_000;
 const RETRY_MS = 5_000;
@@ -35,6 +36,7 @@ interface Attached {
  */
 export class LinuxPodNetwork implements PodNetwork {
   private readonly commands: NetCommands;
+  private readonly wiring: Wiring;
   private readonly clock: Clock;
   private readonly logger: Logger;
   private readonly nodeName: string;
@@ -44,6 +46,8 @@ export class LinuxPodNetwork implements PodNetwork {
 
   private readonly attached = new Map<string, Attached>();
   private readonly serial = new SerialByKey<string>();
+  /** By pod uid, the addresses of pods that are to be started anew. */
+  private former: ReadonlyMap<string, string> = new Map();
   private nodes: readonly SharedNode[] = [];
   private cluster: ClusterInfo | undefined;
   private ipam: Ipam | undefined;
@@ -67,6 +71,7 @@ export class LinuxPodNetwork implements PodNetwork {
     cidrDeadlineMs?: number;
   }) {
     this.commands = options.commands;
+    this.wiring = new Wiring({ commands: options.commands, logger: options.logger });
     this.clock = options.clock;
     this.logger = options.logger;
     this.nodeName = options.nodeName;
@@ -142,6 +147,7 @@ export class LinuxPodNetwork implements PodNetwork {
 
   async adopt(
     pods: readonly { uid: string; ips: string[]; hostPorts: readonly HostPort[] }[],
+    former: ReadonlyMap<string, string> = new Map(),
   ): Promise<void> {
     const living = new Map(pods.map((pod) => [pod.uid, pod]));
     await Promise.all(
@@ -154,6 +160,8 @@ export class LinuxPodNetwork implements PodNetwork {
       if (known) known.hostPorts = pod.hostPorts;
       else if (ip && this.reserve(pod.uid, ip)) this.attached.set(pod.uid, { ip, hostPorts: pod.hostPorts });
     }
+    this.former = former;
+    this.rememberFormer();
     this.publishAddresses();
     this.publishHostPorts();
   }
@@ -195,12 +203,12 @@ export class LinuxPodNetwork implements PodNetwork {
       return { ips: [known.ip] };
     }
     // A new sandbox of the same pod: the old one's interface may linger until its namespace is gone.
-    if (known) await this.tolerate(detachCommand(uid));
+    if (known) await this.wiring.detach(uid);
     const ip = ipam.allocate(uid);
     const record: Attached = { ip, hostPorts: [], pid };
     this.attached.set(uid, record);
     try {
-      await this.wire({ podUid: uid, pid, ip, gateway: ipam.gateway, mtu: this.mtu });
+      await this.wiring.attach({ podUid: uid, pid, ip, gateway: ipam.gateway, mtu: this.mtu });
       this.table.addPod(pod);
       // No packet of a pod before its policies stand.
       if (this.publishAddresses()) await this.table.flush();
@@ -215,22 +223,10 @@ export class LinuxPodNetwork implements PodNetwork {
   private async detachNow(uid: string): Promise<void> {
     const record = this.attached.get(uid);
     this.attached.delete(uid);
-    await this.tolerate(detachCommand(uid));
+    await this.wiring.detach(uid);
     this.ipam?.release(uid);
     this.publishAddresses();
     if (record && record.hostPorts.length > 0) this.publishHostPorts();
-  }
-
-  private async wire(attachment: Parameters<typeof attachCommands>[0]): Promise<void> {
-    const commands = attachCommands(attachment);
-    try {
-      for (const command of commands) await this.commands.run(command);
-    } catch (error) {
-      if (!(error instanceof CommandError) || !error.stderr.includes('File exists')) throw error;
-      // Left by an attempt that did not get to its end.
-      await this.tolerate(detachCommand(attachment.podUid));
-      for (const command of commands) await this.commands.run(command);
-    }
   }
 
   private async openHostPorts(record: Attached, hostPorts: readonly HostPort[]): Promise<void> {
@@ -311,7 +307,7 @@ export class LinuxPodNetwork implements PodNetwork {
   }
 
   private adoptCidr(podCidr: string): void {
-    const ipam = new Ipam({ podCidr, monotonic: () => this.clock.monotonic() });
+    const ipam = new Ipam({ podCidr });
     if (this.ipam?.prefix.base === ipam.prefix.base && this.ipam.prefix.length === ipam.prefix.length) return;
     for (const [uid, record] of this.attached) {
       if (!ipam.reserve(uid, record.ip)) {
@@ -322,6 +318,11 @@ export class LinuxPodNetwork implements PodNetwork {
       }
     }
     this.ipam = ipam;
+    this.rememberFormer();
+  }
+
+  private rememberFormer(): void {
+    for (const [uid, ip] of this.former) this.ipam?.remember(uid, ip);
   }
 
   private async setUp(): Promise<void> {

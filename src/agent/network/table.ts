@@ -14,6 +14,8 @@ import { removeTable, TABLE } from './ruleset-text.ts';
 const COALESCE_MS = 50;
 const FIRST_RETRY_MS = 1000;
 const LONGEST_RETRY_MS = 60_000;
+/** As kube-proxy: twice its sync period. */
+const LATE_MS = 60_000;
 
 /** What of the cluster and of this board the rules depend on. */
 export interface ClusterFacts {
@@ -57,6 +59,9 @@ export class NetTable {
   private timer: Timer | undefined;
   private retryMs = FIRST_RETRY_MS;
   private lastFailure = '';
+  /** Monotonic time since which the kernel lacks something that it shall know. */
+  private behindSince: number | undefined;
+  private lastWritten = 0;
   private stopped = false;
   private instead: { onHostPorts: () => void; onPolicies: () => void } | undefined;
 
@@ -93,9 +98,14 @@ export class NetTable {
     return this.hostPorts;
   }
 
-  /** Did the last write go well? */
+  /** False when the kernel has lacked something for a minute: kube-proxy's word for its own health. */
   get healthy(): boolean {
-    return this.lastFailure === '';
+    return this.behindSince === undefined || this.clock.monotonic() - this.behindSince < LATE_MS;
+  }
+
+  /** Wall time of the last write that went well; 0: none yet. */
+  get lastUpdated(): number {
+    return this.lastWritten;
   }
 
   setServices(services: readonly SharedService[]): void {
@@ -137,7 +147,9 @@ export class NetTable {
 
   /** Writes what has changed soon; failures are logged and tried again. */
   schedule(delayMs = COALESCE_MS): void {
-    if (this.timer || this.stopped || this.instead) return;
+    if (this.stopped || this.instead) return;
+    this.behindSince ??= this.clock.monotonic();
+    if (this.timer) return;
     this.timer = this.clock.after(delayMs, () => {
       this.timer = undefined;
       void this.flush().catch(() => {});
@@ -149,6 +161,7 @@ export class NetTable {
     if (this.instead) return Promise.resolve();
     this.timer?.cancel();
     this.timer = undefined;
+    this.behindSince ??= this.clock.monotonic();
     const done = this.tail.then(() => this.write());
     this.tail = done.catch(() => {});
     return done.catch((error: unknown) => {
@@ -211,6 +224,9 @@ export class NetTable {
     await this.flows.applied(this.changed.splice(0));
     this.retryMs = FIRST_RETRY_MS;
     this.lastFailure = '';
+    this.lastWritten = this.clock.now();
+    // What came meanwhile waits for its own write.
+    if (!this.timer) this.behindSince = undefined;
   }
 
   private localPods(): LocalPod[] {

@@ -1,3 +1,4 @@
+import { listenerName, listenerQuery } from '../../lib/listener.ts';
 import { apiAtLeast, explainEngineFailure, OLDEST_API } from '../docker-socket.ts';
 import type { Machine } from './machine.ts';
 
@@ -14,6 +15,8 @@ export interface CheckTarget {
   dataDir: string;
   dockerHost: string;
   ports: { flag: string; port: number }[];
+  /** Taken with the first Ingress only. */
+  ingressPorts: { flag: string; port: number }[];
   bindAddress: string;
 }
 
@@ -176,19 +179,49 @@ export const checks: readonly Check[] = [
   {
     name: 'ports',
     run: async (machine, { ports, bindAddress }) => {
-      const taken: string[] = [];
-      for (const { flag, port } of ports) {
-        if (port !== 0 && !(await machine.canListen(bindAddress, port))) taken.push(`${port} (--${flag})`);
-      }
+      const { taken, free } = await look(machine, ports, bindAddress);
       return taken.length === 0
-        ? ok(`${ports.map(({ port }) => port).join(' and ')} are free`)
+        ? ok(`${free.join(' and ')} are free`)
         : missing(
             `${taken.join(' and ')} in use`,
             'stop the program that has it (ss -ltnp; perhaps copepod itself), or choose another',
           );
     },
   },
+  {
+    name: 'ingress ports',
+    run: async (machine, { ingressPorts }) => {
+      const wanted = ingressPorts.filter(({ port }) => port !== 0);
+      const { taken, free } = await look(machine, wanted, undefined);
+      if (wanted.length === 0) return ok('none: this board serves no Ingress');
+      return taken.length === 0
+        ? ok(`${free.join(' and ')} are free`)
+        : warning(
+            `${taken.join(' and ')} in use: this board will not serve Ingresses there`,
+            'stop the program that has it (perhaps copepod itself), or choose another port, or 0 for none',
+          );
+    },
+  },
 ];
+
+/** Which of the ports another program has, and which one. */
+async function look(
+  machine: Machine,
+  ports: CheckTarget['ports'],
+  address: string | undefined,
+): Promise<{ taken: string[]; free: number[] }> {
+  const taken: string[] = [];
+  const free: number[] = [];
+  for (const { flag, port } of ports) {
+    if (port === 0 || (await machine.canListen(address, port))) free.push(port);
+    else {
+      const { file, args } = listenerQuery(port);
+      const holder = listenerName((await machine.run(file, args)).stdout);
+      taken.push(holder === undefined ? `${port} (--${flag})` : `${port} (--${flag}) by ${holder}`);
+    }
+  }
+  return { taken, free };
+}
 
 /** Tries to make such an interface in a network namespace of its own: built in, module or absent, this is the truth. */
 function linkType(type: string, absent: 'missing' | 'warning', why: string, more: string[] = []): Check {

@@ -19,7 +19,8 @@ export interface Machine {
   engineVersion(dockerHost: string): Promise<EngineVersion>;
   /** Bytes free where `path` lies or will lie. */
   freeDisk(path: string): number;
-  canListen(address: string, port: number): Promise<boolean>;
+  /** Without an address: at all of them. */
+  canListen(address: string | undefined, port: number): Promise<boolean>;
 }
 
 export interface RunResult {
@@ -77,10 +78,11 @@ function freeDisk(path: string): number {
   }
 }
 
-function canListen(address: string, port: number): Promise<boolean> {
+function canListen(address: string | undefined, port: number): Promise<boolean> {
   return new Promise((resolve) => {
     const server = createServer();
     server.once('error', () => resolve(false));
-    server.listen({ host: address, port, exclusive: true }, () => server.close(() => resolve(true)));
+    const host = address === undefined ? {} : { host: address };
+    server.listen({ ...host, port, exclusive: true }, () => server.close(() => resolve(true)));
   });
 }

@@ -1,4 +1,5 @@
 import type { Server, TLSSocket } from 'node:tls';
+import { listening } from '../../lib/listening.ts';
 import type { Logger } from '../../lib/logger.ts';
 import type { EmbeddedBroker } from '../../wire/embedded-broker.ts';
 import { NODES_GROUP, nodeNameOf } from '../../wire/join.ts';
@@ -66,14 +67,11 @@ export class MqttsListener {
     server.on('tlsClientError', (error, socket) => {
       logger.debug({ err: error, remote: socket.remoteAddress }, 'TLS handshake failed on the MQTT port');
     });
-    await new Promise<void>((resolve, reject) => {
-      server.once('error', reject);
-      server.listen({ port, ...(host === undefined ? {} : { host }) }, () => {
-        server.off('error', reject);
-        server.on('error', (error) => logger.error({ err: error }, 'the MQTT port failed'));
-        resolve();
-      });
-    });
+    await listening(
+      server,
+      (done) => server.listen({ port, ...(host === undefined ? {} : { host }) }, done),
+      (error) => logger.error({ err: error }, 'the MQTT port failed'),
+    );
     this.server = server;
   }
 

@@ -17,7 +17,7 @@ const KEPT = [
 
 /**
  * The pod's status after a report, or undefined when it changes nothing. The report is the whole of what the agent knows;
- * conditions that it does not report (PodScheduled, readiness gates, DisruptionTarget) stay. A pod that has ended stays
+ * conditions that it does not report (readiness gates, DisruptionTarget) stay, and when it was scheduled too. A pod that has ended stays
  * ended: Kubernetes knows no way back from Succeeded and Failed.
  */
 export function mergePodStatus(existing: PodStatus | undefined, reported: PodStatus): PodStatus | undefined {
@@ -33,13 +33,20 @@ export function mergePodStatus(existing: PodStatus | undefined, reported: PodSta
     if (existing?.message !== undefined) merged.message = existing.message;
   }
   const scheduled = existing?.conditions?.find(({ type }) => type === 'PodScheduled');
-  const conditions = (reported.conditions ?? []).filter(({ type }) => type !== 'PodScheduled' || !scheduled);
+  const conditions = (reported.conditions ?? []).map((condition) =>
+    condition.type === 'PodScheduled' && scheduled ? seen(scheduled, condition) : condition,
+  );
   const reportedTypes = new Set(conditions.map(({ type }) => type));
   for (const condition of existing?.conditions ?? []) {
     if (!reportedTypes.has(condition.type) && !PASSING.has(condition.type)) conditions.push(condition);
   }
   if (conditions.length > 0) merged.conditions = conditions;
   return sameStatus(existing, merged) ? undefined : merged;
+}
+
+/** When the pod was scheduled the node does not know; of which generation it speaks it does. */
+function seen(scheduled: PodCondition, { observedGeneration }: PodCondition): PodCondition {
+  return observedGeneration === undefined ? scheduled : { ...scheduled, observedGeneration };
 }
 
 /** Equal but for the order of conditions. */

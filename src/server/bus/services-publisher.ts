@@ -15,14 +15,14 @@ import type { Informer, InformerSet } from '../../client/informer.ts';
 import type { Clock } from '../../lib/clock.ts';
 import type { Logger } from '../../lib/logger.ts';
 import type { Service } from '../../lib/service.ts';
-import { WorkQueue } from '../../lib/work-queue.ts';
-import { BusDisconnected, type MessageBus } from '../../wire/message-bus.ts';
+import type { MessageBus } from '../../wire/message-bus.ts';
 import type { ClusterInfo } from '../../wire/messages.ts';
-import { filters, parseShared, topics } from '../../wire/topics.ts';
+import { type SharedTopic, topics } from '../../wire/topics.ts';
 import { encodeMessage } from '../../wire/validate.ts';
 import { DNS_CONFIG, dnsRules } from './dns-config.ts';
 import { isShared, sharedNode, sharedService } from './shared-objects.ts';
 import { policyRelevant, sharedPolicy } from './shared-policies.ts';
+import { type Retained, SharedPublisher } from './shared-publisher.ts';
 
 const SERVICE_NAME_LABEL = 'kubernetes.io/service-name';
 const BY_SERVICE = 'bus/service';
@@ -35,10 +35,8 @@ type Key = `service:${string}` | `node:${string}` | `policy:${string}` | 'cluste
 
 /** Publishes for all nodes: Services with their endpoints, nodes with their pod ranges, facts of the cluster. */
 export class ServicesPublisher implements Service {
-  private readonly bus: MessageBus;
   private readonly logger: Logger;
   private readonly cluster: ClusterInfo;
-  private readonly externalBroker: boolean;
   private readonly services: Informer<KubeService>;
   private readonly slices: Informer<EndpointSlice>;
   private readonly nodes: Informer<Node>;
@@ -46,10 +44,7 @@ export class ServicesPublisher implements Service {
   private readonly policies: Informer<NetworkPolicy>;
   private readonly pods: Informer<Pod>;
   private readonly namespaces: Informer<Namespace>;
-  private readonly queue: WorkQueue<Key>;
-  /** Topic -> what it retains. */
-  private readonly told = new Map<string, string>();
-  private detach: (() => void)[] = [];
+  private readonly publisher: SharedPublisher<Key>;
 
   constructor(options: {
     bus: MessageBus;
@@ -59,10 +54,8 @@ export class ServicesPublisher implements Service {
     cluster: Omit<ClusterInfo, 'v'>;
     externalBroker?: boolean;
   }) {
-    this.bus = options.bus;
     this.logger = options.logger;
     this.cluster = { v: 1, ...options.cluster };
-    this.externalBroker = options.externalBroker ?? false;
     this.services = options.informers.of(SERVICES);
     this.slices = options.informers.of(ENDPOINT_SLICES);
     this.nodes = options.informers.of(NODES);
@@ -70,15 +63,14 @@ export class ServicesPublisher implements Service {
     this.policies = options.informers.of(NETWORK_POLICIES);
     this.pods = options.informers.of(PODS);
     this.namespaces = options.informers.of(NAMESPACES);
-    this.queue = new WorkQueue<Key>({
-      clock: options.clock,
-      process: (key) => this.publish(key),
-      onError: (key, error, retryInMs) => {
-        if (error instanceof BusDisconnected) return;
-        this.logger.warn({ key, err: error, retryInMs }, 'shared state not published');
+    this.publisher = new SharedPublisher<Key>({
+      ...options,
+      keyOf: keyOfTopic,
+      wanted: (key) => this.wanted(key),
+      setChanged: (key) => {
+        if (key !== 'digest') this.publisher.addAfter('digest', DIGEST_DELAY_MS);
       },
       concurrency: 8,
-      maxDelayMs: 10_000,
     });
   }
 
@@ -87,29 +79,25 @@ export class ServicesPublisher implements Service {
     const informers = [services, slices, nodes, configMaps, policies, pods, namespaces];
     await Promise.all(informers.map(({ synced }) => synced));
     this.slices.addIndex(BY_SERVICE, serviceOf);
-    if (this.externalBroker) this.findStale();
-    this.bus.onConnect(() => this.publishEverything());
-    this.queue.start();
-    this.queue.add('cluster');
-    this.queue.add('digest');
-    const ofService = (service: KubeService): void => this.queue.add(`service:${keyOf(service)}`);
+    const ofService = (service: KubeService): void => this.publisher.add(`service:${keyOf(service)}`);
     const ofSlice = (slice: EndpointSlice, old?: EndpointSlice): void => {
       for (const key of new Set([serviceOf(slice), old && serviceOf(old)])) {
-        if (key) this.queue.add(`service:${key}`);
+        if (key) this.publisher.add(`service:${key}`);
       }
     };
-    const ofNode = (node: Node): void => this.queue.add(`node:${node.metadata.name ?? ''}`);
+    const ofNode = (node: Node): void => this.publisher.add(`node:${node.metadata.name ?? ''}`);
     const ofConfig = (config: ConfigMap): void => {
-      if (keyOf(config) === DNS_CONFIG) this.queue.add('cluster');
+      if (keyOf(config) === DNS_CONFIG) this.publisher.add('cluster');
     };
-    const ofPolicy = (policy: NetworkPolicy): void => this.queue.add(`policy:${keyOf(policy)}`);
+    const ofPolicy = (policy: NetworkPolicy): void => this.publisher.add(`policy:${keyOf(policy)}`);
     const allPolicies = (): void => {
-      for (const policy of policies.list()) this.queue.addAfter(`policy:${keyOf(policy)}`, POLICY_DELAY_MS);
+      for (const policy of policies.list())
+        this.publisher.addAfter(`policy:${keyOf(policy)}`, POLICY_DELAY_MS);
     };
     const ofPod = (pod: Pod, old?: Pod): void => {
       if (policyRelevant(pod, old)) allPolicies();
     };
-    this.detach = [
+    const follow = (): (() => void)[] => [
       policies.handle({ onAdd: ofPolicy, onUpdate: ofPolicy, onDelete: ofPolicy }),
       pods.handle({ onAdd: (pod) => ofPod(pod), onUpdate: ofPod, onDelete: (pod) => ofPod(pod) }),
       namespaces.handle({ onAdd: allPolicies, onUpdate: allPolicies, onDelete: allPolicies }),
@@ -122,60 +110,40 @@ export class ServicesPublisher implements Service {
       }),
       this.nodes.handle({ onAdd: ofNode, onUpdate: ofNode, onDelete: ofNode }),
     ];
+    this.publisher.start(
+      () => this.publishAll(),
+      () => {
+        this.publisher.add('cluster');
+        this.publisher.add('digest');
+        return follow();
+      },
+    );
   }
 
-  async stop(): Promise<void> {
-    for (const detach of this.detach) detach();
-    this.detach = [];
-    await this.queue.stop();
+  stop(): Promise<void> {
+    return this.publisher.stop();
   }
 
   get idle(): boolean {
-    return this.queue.idle;
+    return this.publisher.idle;
   }
 
-  private publishEverything(): void {
-    this.told.clear();
-    this.queue.add('cluster');
-    this.queue.add('digest');
-    for (const service of this.services.list()) this.queue.add(`service:${keyOf(service)}`);
-    for (const node of this.nodes.list()) this.queue.add(`node:${node.metadata.name ?? ''}`);
-    for (const policy of this.policies.list()) this.queue.add(`policy:${keyOf(policy)}`);
+  private publishAll(): void {
+    this.publisher.add('cluster');
+    this.publisher.add('digest');
+    for (const service of this.services.list()) this.publisher.add(`service:${keyOf(service)}`);
+    for (const node of this.nodes.list()) this.publisher.add(`node:${node.metadata.name ?? ''}`);
+    for (const policy of this.policies.list()) this.publisher.add(`policy:${keyOf(policy)}`);
   }
 
-  /** What another server process retained at an external broker counts as told: if it is stale, it is cleared. */
-  private findStale(): void {
-    this.bus.subscribe(filters.shared(), (topic, payload, retained) => {
-      const subject = retained && payload !== '' ? parseShared(topic) : undefined;
-      // Ingresses are the ingress publisher's.
-      if (!subject || subject.kind === 'ingress' || subject.kind === 'ingress-set') return;
-      if (!this.told.has(topic)) this.told.set(topic, payload);
-      if (subject.kind === 'service' || subject.kind === 'policy')
-        this.queue.add(`${subject.kind}:${objectKey(subject.namespace, subject.name)}`);
-      else if (subject.kind === 'node') this.queue.add(`node:${subject.name}`);
-      else this.queue.add(subject.kind);
-    });
-  }
-
-  private async publish(key: Key): Promise<void> {
-    if (!this.bus.connected) return;
-    const { topic, payload } = this.wanted(key);
-    if ((this.told.get(topic) ?? '') === payload) return;
-    const setChanged = (payload === '') === this.told.has(topic);
-    await this.bus.publish(topic, payload, { qos: 1, retain: true });
-    if (payload === '') this.told.delete(topic);
-    else this.told.set(topic, payload);
-    if (setChanged && key !== 'digest') this.queue.addAfter('digest', DIGEST_DELAY_MS);
-  }
-
-  private wanted(key: Key): { topic: string; payload: string } {
+  private wanted(key: Key): Retained {
     if (key === 'cluster') {
       const rules = dnsRules(this.configMaps.byKey(DNS_CONFIG), (problem) =>
         this.logger.warn({ configMap: DNS_CONFIG, problem }, 'a DNS setting is left out'),
       );
       return {
         topic: topics.cluster(),
-        payload: this.encode('ClusterInfo', { ...this.cluster, ...rules }),
+        payload: encodeMessage('ClusterInfo', { ...this.cluster, ...rules }),
       };
     }
     if (key === 'digest') {
@@ -183,7 +151,7 @@ export class ServicesPublisher implements Service {
       const nodes = this.nodes.list().filter((node) => sharedNode(node) !== undefined);
       return {
         topic: topics.sharedDigest(),
-        payload: this.encode('SharedDigest', {
+        payload: encodeMessage('SharedDigest', {
           v: 1,
           services,
           nodes: nodes.map(({ metadata }) => metadata.name ?? '').sort(),
@@ -195,7 +163,10 @@ export class ServicesPublisher implements Service {
       const name = key.slice('node:'.length);
       const node = this.nodes.get(undefined, name);
       const shared = node && sharedNode(node);
-      return { topic: topics.sharedNode(name), payload: shared ? this.encode('SharedNode', shared) : '' };
+      return {
+        topic: topics.sharedNode(name),
+        payload: shared ? encodeMessage('SharedNode', shared) : '',
+      };
     }
     if (key.startsWith('policy:')) {
       const policyKey = key.slice('policy:'.length);
@@ -207,7 +178,7 @@ export class ServicesPublisher implements Service {
       };
       return {
         topic: topics.sharedPolicy(namespace, name),
-        payload: policy ? this.encode('SharedPolicy', sharedPolicy(policy, world)) : '',
+        payload: policy ? encodeMessage('SharedPolicy', sharedPolicy(policy, world)) : '',
       };
     }
     const serviceKey = key.slice('service:'.length);
@@ -216,17 +187,24 @@ export class ServicesPublisher implements Service {
     const shared = service && sharedService(service, this.slices.byIndex(BY_SERVICE, serviceKey));
     return {
       topic: topics.sharedService(namespace, name),
-      payload: shared ? this.encode('SharedService', shared) : '',
+      payload: shared ? encodeMessage('SharedService', shared) : '',
     };
   }
+}
 
-  private encode<K extends 'ClusterInfo' | 'SharedDigest' | 'SharedNode' | 'SharedPolicy' | 'SharedService'>(
-    kind: K,
-    message: Parameters<typeof encodeMessage<K>>[1],
-  ): string {
-    const payload = encodeMessage(kind, message);
-    if (payload === undefined) this.logger.error({ kind }, 'shared state is too large to be published');
-    return payload ?? '';
+/** Ingresses are the ingress publisher's. */
+function keyOfTopic(subject: SharedTopic): Key | undefined {
+  switch (subject.kind) {
+    case 'service':
+    case 'policy':
+      return `${subject.kind}:${objectKey(subject.namespace, subject.name)}`;
+    case 'node':
+      return `node:${subject.name}`;
+    case 'cluster':
+    case 'digest':
+      return subject.kind;
+    default:
+      return undefined;
   }
 }
 

@@ -3,6 +3,8 @@ import type { Endpoint, EndpointSlice } from '../../api/types/discovery-v1.ts';
 import type { SharedEndpoint, SharedNode, SharedService, SharedServicePort } from '../../wire/messages.ts';
 
 const ZONE = 'topology.kubernetes.io/zone';
+/** The taint by which an autoscaler of nodes says what it is about to do. */
+const TO_BE_DELETED = 'ToBeDeletedByClusterAutoscaler';
 const DEFAULT_AFFINITY_SECONDS = 10_800;
 
 /** Has the Service an address or a name that nodes have to serve? Not while its address is not yet allocated. */
@@ -171,5 +173,15 @@ export function sharedNode(node: Node): SharedNode | undefined {
   const podCIDR = node.spec?.podCIDR;
   if (!internalIP || !podCIDR) return undefined;
   const zone = node.metadata.labels?.[ZONE];
-  return { v: 1, name: node.metadata.name ?? '', internalIP, podCIDR, ...(zone ? { zone } : {}) };
+  const leaving =
+    node.metadata.deletionTimestamp !== undefined ||
+    node.spec?.taints?.some(({ key }) => key === TO_BE_DELETED) === true;
+  return {
+    v: 1,
+    name: node.metadata.name ?? '',
+    internalIP,
+    podCIDR,
+    ...(zone ? { zone } : {}),
+    ...(leaving ? { leaving } : {}),
+  };
 }

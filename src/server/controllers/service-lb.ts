@@ -5,6 +5,7 @@ import type { EndpointSlice } from '../../api/types/discovery-v1.ts';
 import { Controller, watch } from '../../client/reconcile.ts';
 import { sameJson } from '../../lib/equal.ts';
 import type { ControllerContext } from './context.ts';
+import { isTrue, outsideAddress } from './shared/nodes.ts';
 
 const SERVICE_NAME = 'kubernetes.io/service-name';
 const EXCLUDED = 'node.kubernetes.io/exclude-from-external-load-balancers';
@@ -50,7 +51,7 @@ export function planBalancers(
     for (const port of ports) holders.set(port, key);
     const local = service.spec?.externalTrafficPolicy === 'Local' ? nodesWithEndpoints(service) : undefined;
     const chosen = balancers.filter(({ metadata }) => local?.has(metadata.name ?? '') ?? true);
-    plan.addresses.set(key, [...new Set(chosen.flatMap((node) => addressOf(node) ?? []))].sort());
+    plan.addresses.set(key, [...new Set(chosen.flatMap((node) => outsideAddress(node) ?? []))].sort());
   }
   return plan;
 }
@@ -64,18 +65,10 @@ function isOurs({ spec, metadata }: Service): boolean {
   );
 }
 
-function isBalancer({ metadata, status }: Node): boolean {
+function isBalancer(node: Node): boolean {
+  const { metadata } = node;
   if (metadata.labels?.[EXCLUDED] !== undefined || metadata.deletionTimestamp !== undefined) return false;
-  return (
-    status?.conditions?.some((condition) => condition.type === 'Ready' && condition.status === 'True') ??
-    false
-  );
-}
-
-function addressOf({ status }: Node): string | undefined {
-  const of = (wanted: string): string | undefined =>
-    status?.addresses?.find(({ type, address }) => type === wanted && !address.includes(':'))?.address;
-  return of('ExternalIP') ?? of('InternalIP');
+  return isTrue(node, 'Ready');
 }
 
 function byAge(a: Service, b: Service): number {
@@ -197,5 +190,5 @@ export function serviceLbController(context: ControllerContext): Controller {
 /** What of a node a plan looks at. */
 function judged(node: Node): unknown[] {
   const { labels = {} } = node.metadata;
-  return [isBalancer(node), addressOf(node) ?? '', labels[ENABLED] !== undefined];
+  return [isBalancer(node), outsideAddress(node) ?? '', labels[ENABLED] !== undefined];
 }

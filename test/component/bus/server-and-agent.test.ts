@@ -384,6 +384,7 @@ describe('server and agent over the bus', () => {
 
   it('goes through a restart of the server without a flap or a false deletion', async () => {
     const pi = await agent('pi');
+    await until(() => ready('pi') === 'True');
     const pod = await bind('web', 'pi');
     await until(() => pi.desired.pod(uidOf(pod)));
     pi.reporter.podStatus(pod, { phase: 'Running' });

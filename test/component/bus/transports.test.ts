@@ -1,5 +1,6 @@
 import { mkdtemp, readdir, readFile, rm, stat } from 'node:fs/promises';
 import { createServer, type Server } from 'node:https';
+import { type AddressInfo, createServer as createTcpServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { TLSSocket } from 'node:tls';
@@ -21,6 +22,7 @@ import { LocalBus } from '../../../src/wire/local-bus.ts';
 import { MqttClientBus } from '../../../src/wire/mqtt-client.ts';
 import { filters, topics } from '../../../src/wire/topics.ts';
 import { MemoryJournal } from '../../support/memory-journal.ts';
+import { VirtualClock } from '../../support/virtual-clock.ts';
 import { waitFor } from '../../support/wait.ts';
 
 const clock = new SystemClock();
@@ -365,5 +367,41 @@ describe('service account tokens', () => {
     const back = source(url, journal.reopened());
     expect(await back.token(asked)).not.toBe(one);
     back.forget('u');
+  });
+
+  it('does not ask a server that has just not answered again for pods that have a token', async () => {
+    const joined = joiner();
+    await joined.ensure();
+    let asks = 0;
+    const silent = createTcpServer((connection) => {
+      asks += 1;
+      connection.destroy();
+    });
+    await new Promise<void>((resolve) => silent.listen(0, '127.0.0.1', resolve));
+    const journal = new MemoryJournal();
+    const time = new VirtualClock();
+    const { port } = silent.address() as AddressInfo;
+    try {
+      const server = `https://127.0.0.1:${port}`;
+      const key = 'u/d/default/3607/a';
+      journal.put('token', key, 'held');
+      const tokens = new ApiTokenSource({
+        server,
+        identity: () => joined.identity,
+        journal: journal.reopened(),
+        clock: time,
+        logger,
+      });
+      tokens.load();
+      for (const _turn of [1, 2]) expect(await tokens.token(asked)).toBe('held');
+      expect(asks).toBe(1);
+      await expect(tokens.token({ ...asked, podUid: 'new' })).rejects.toThrow();
+      expect(asks).toBe(2);
+      await time.advance(60_000);
+      expect(await tokens.token(asked)).toBe('held');
+      expect(asks).toBe(3);
+    } finally {
+      silent.close();
+    }
   });
 });

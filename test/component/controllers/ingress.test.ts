@@ -87,6 +87,26 @@ describe.each(APIS)('the ingress controller on the %s API', (api) => {
     expect(addresses('web')).toBeUndefined();
   });
 
+  it('leaves out nodes that say that they cannot', async () => {
+    await join('two', '10.9.9.2');
+    await create('web', { ingressClassName: 'ours', rules: [rule('web.test')] });
+    expect(addresses('web')).toEqual(['10.9.9.1', '10.9.9.2']);
+    const say = async (status: string): Promise<void> => {
+      const condition = { type: 'IngressUnavailable', status, reason: 'BoardReported', message: 'port 80' };
+      const known = ready('10.9.9.2');
+      const present = plane.client.peek(NODES, undefined, 'two') as Node;
+      await plane.client.updateStatus(NODES, {
+        ...present,
+        status: { ...known, conditions: [...known.conditions, condition] },
+      } as Node);
+      await settled();
+    };
+    await say('True');
+    expect(addresses('web')).toEqual(['10.9.9.1']);
+    await say('False');
+    expect(addresses('web')).toEqual(['10.9.9.1', '10.9.9.2']);
+  });
+
   it('takes its addresses from an Ingress that goes over to another class', async () => {
     await create('web', { ingressClassName: 'ours', rules: [rule('web.test')] });
     expect(addresses('web')).toEqual(['10.9.9.1']);

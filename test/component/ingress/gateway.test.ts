@@ -76,6 +76,7 @@ beforeAll(async () => {
     clock: new SystemClock(),
     random: new SystemRandom(),
     logger: silentLogger,
+    onPortOpen: () => {},
     onPortTrouble: (_port, error) => {
       throw error;
     },
@@ -541,6 +542,7 @@ it('waits for a port that another program has', async () => {
     clock: { ...fast(), now: Date.now },
     random: new SystemRandom(),
     logger: silentLogger,
+    onPortOpen: () => {},
     onPortTrouble: (taken) => troubles.push(taken),
   });
   second.start();

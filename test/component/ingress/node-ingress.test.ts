@@ -34,18 +34,23 @@ class Told {
 let told: Told;
 let events: Parameters<Reporter['event']>[0][];
 let ingress: NodeIngress;
+/** The node's condition, each time that it is another. */
+let conditions: Record<string, string>[];
 let pod: Pod;
 let port = 0;
 
 beforeEach(async () => {
   told = new Told();
   events = [];
+  conditions = [];
   port = await freePort();
   pod = await new Pod((_request, response) => response.end('served')).start();
   ingress = new NodeIngress({
     node: 'n',
     desired: told,
     reporter: { event: (event) => events.push(event) },
+    holderOf: async () => 'nginx (pid 812)',
+    onCondition: () => conditions.push(ingress.condition),
     httpPort: port,
     httpsPort: 0,
     clock: new SystemClock(),
@@ -85,6 +90,7 @@ it('has its port while there is an Ingress, and follows Services', async () => {
   show([web()]);
   await waitFor('the Ingress to be served again', async () => (await body()) === 'served');
   expect(events).toEqual([]);
+  expect(conditions).toEqual([]);
 });
 
 it('tells on its node that somebody else has the port, once', async () => {
@@ -100,9 +106,15 @@ it('tells on its node that somebody else has the port, once', async () => {
       uid: 'n',
       type: 'Warning',
       reason: 'IngressPortTaken',
-      message: `Ingresses are not served at port ${port} of this node: another program listens there`,
+      message: `Ingresses are not served at port ${port} of this node: nginx (pid 812) listens there`,
     },
   ]);
+  const taken = { IngressUnavailable: `port ${port}: nginx (pid 812) listens there` };
+  expect(conditions).toEqual([taken]);
+  // Without an Ingress there is nothing that it could not do.
+  show([]);
+  await waitFor('the condition to go', () => conditions.length === 2);
+  expect(conditions).toEqual([taken, {}]);
   await new Promise((resolve) => other.close(resolve));
 });
 
@@ -117,4 +129,11 @@ it('tells who of the cluster gets what comes to its port', async () => {
   expect(events.map(({ reason, message }) => `${reason}: ${message}`)).toEqual([
     `IngressPortShadowed: port ${port} of this node leads to Service d/lb of type LoadBalancer, not to Ingresses`,
   ]);
+  expect(conditions).toEqual([
+    { IngressUnavailable: `port ${port}: it leads to Service d/lb of type LoadBalancer` },
+  ]);
+  told.serviceList = told.serviceList.slice(0, 1);
+  told.changed({ kind: 'network' });
+  await waitFor('the port to be its own again', () => conditions.length === 2);
+  expect(ingress.condition).toEqual({});
 });

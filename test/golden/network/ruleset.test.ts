@@ -181,6 +181,44 @@ describe('nft scripts', () => {
     await expect(whole(base)).toMatchFileSnapshot(file('full'));
   });
 
+  it('of SCTP: Services with and without affinity, a hostPort, a policy', async () => {
+    const sctp = (name: string, port: number, more: Partial<SharedService> = {}): SharedService => ({
+      ...web,
+      name,
+      ports: [
+        {
+          ...(web.ports[0] as SharedService['ports'][0]),
+          protocol: 'SCTP',
+          port,
+          nodePort: 30000 + (port % 1000),
+        },
+      ],
+      ...more,
+    });
+    const signalling = podOf('default', { app: 'signalling' });
+    const script = whole({
+      ...base,
+      services: [
+        sctp('signalling', 3868),
+        sctp('sticky', 36412, { clusterIPs: ['10.43.0.21'], sessionAffinitySeconds: 60 }),
+      ],
+      hostPorts: [{ ip: '10.42.0.5', ports: [{ hostPort: 38412, containerPort: 38412, protocol: 'SCTP' }] }],
+      policies: [
+        {
+          v: 1,
+          namespace: 'default',
+          name: 'only-signalling',
+          podSelector: {},
+          ingress: [{ ports: [{ protocol: 'SCTP', port: 8080, endPort: 8090 }] }],
+        },
+      ],
+      pods: [{ ip: '10.42.0.5', pod: signalling }],
+    });
+    // The part that is common to all is in the other files.
+    const lines = script.split('\n').filter((line) => /sctp/.test(line) && !/tcp, udp, sctp/.test(line));
+    await expect(`${lines.join('\n')}\n`).toMatchFileSnapshot(file('sctp'));
+  });
+
   it('of NetworkPolicies', async () => {
     await expect(whole(guarded)).toMatchFileSnapshot(file('policies'));
   });

@@ -161,7 +161,7 @@ describe('pod status', () => {
       podIP: '10.42.0.2',
       conditions: [
         { type: 'Ready', status: 'True' },
-        { type: 'PodScheduled', status: 'True' },
+        { type: 'PodScheduled', status: 'True', observedGeneration: 2 },
       ],
     });
     expect(merged).toMatchObject({
@@ -172,7 +172,7 @@ describe('pod status', () => {
     });
     expect(merged?.conditions).toEqual([
       { type: 'Ready', status: 'True' },
-      scheduled,
+      { ...scheduled, observedGeneration: 2 },
       { type: 'example.com/gate', status: 'True' },
     ]);
     expect(

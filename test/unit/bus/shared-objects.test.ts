@@ -213,6 +213,20 @@ describe('sharedNode', () => {
       podCIDR: '10.42.0.0/24',
     });
   });
+
+  it('says that a node is leaving: deleted, or about to be by an autoscaler', () => {
+    const status = { addresses: [{ type: 'InternalIP', address: '10.0.0.1' }] };
+    const spec = { podCIDR: '10.42.0.0/24' };
+    const node = { apiVersion: 'v1', kind: 'Node', metadata: { name: 'a' }, spec, status };
+    const deletionTimestamp = '2026-01-01T00:00:00Z';
+    expect(sharedNode({ ...node, metadata: { name: 'a', deletionTimestamp } })?.leaving).toBe(true);
+    const tainted = (key: string) => ({
+      ...node,
+      spec: { ...spec, taints: [{ key, effect: 'NoSchedule' as const }] },
+    });
+    expect(sharedNode(tainted('ToBeDeletedByClusterAutoscaler'))?.leaving).toBe(true);
+    expect(sharedNode(tainted('node.kubernetes.io/unschedulable'))?.leaving).toBeUndefined();
+  });
 });
 
 describe('dnsRules', () => {

@@ -27,6 +27,10 @@ const target = {
     { flag: 'https-listen-port', port: 6443 },
     { flag: 'mqtt-listen-port', port: 0 },
   ],
+  ingressPorts: [
+    { flag: 'ingress-http-port', port: 80 },
+    { flag: 'ingress-https-port', port: 443 },
+  ],
 };
 
 async function report(machine: Partial<Machine>): Promise<{ complete: boolean; text: string }> {
@@ -104,6 +108,19 @@ describe('copepod check', () => {
   });
 
   it.each<[string, Partial<Machine>, RegExp]>([
+    [
+      'an ingress port in use',
+      {
+        canListen: async (_address, port) => port !== 80,
+        run: async (name, args) => {
+          const nginx =
+            'LISTEN 0 511 0.0.0.0:80 0.0.0.0:* users:(("nginx",pid=812,fd=6),("nginx",pid=813,fd=6))\n';
+          const stdout = name === 'ss' && args.includes('sport = :80') ? nginx : 'fine\n';
+          return { code: 0, stdout, stderr: '', notFound: false };
+        },
+      },
+      /warning +ingress ports +80 \(--ingress-http-port\) by nginx \(pid 812\) in use: this board will not serve Ingresses there/,
+    ],
     ['a clock at 1970', { now: 3600_000 }, /warning +clock +it is not 1970-01-01T01:00:00/],
     [
       'no nftables',

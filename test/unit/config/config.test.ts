@@ -40,6 +40,7 @@ describe('resolveServerConfig', () => {
       enableAdmissionPlugins: [],
       disable: [],
       proxyMode: 'auto',
+      proxyHealthzBindAddress: '0.0.0.0:10256',
       disableAgent: false,
       evictionHard: [],
       evictionSoft: [],

@@ -2,14 +2,11 @@ import { describe, expect, it } from 'vitest';
 import { Ipam } from '../../../src/agent/network/ipam.ts';
 import { contains, parsePrefix, toAddress, toNumber } from '../../../src/agent/network/ipv4.ts';
 
-const at = (podCidr: string, restMs = 60_000) => {
-  const time = { now: 0 };
-  return { time, ipam: new Ipam({ podCidr, monotonic: () => time.now, restMs }) };
-};
+const at = (podCidr: string): Ipam => new Ipam({ podCidr });
 
 describe('Ipam', () => {
   it('gives addresses in order, never the network, bridge or broadcast address', () => {
-    const { ipam } = at('10.42.3.0/29');
+    const ipam = at('10.42.3.0/29');
     expect(ipam.gateway).toBe('10.42.3.1');
     const given = ['a', 'b', 'c', 'd', 'e'].map((owner) => ipam.allocate(owner));
     expect(given).toEqual(['10.42.3.2', '10.42.3.3', '10.42.3.4', '10.42.3.5', '10.42.3.6']);
@@ -17,32 +14,50 @@ describe('Ipam', () => {
   });
 
   it('gives an owner the address it has', () => {
-    const { ipam } = at('10.42.0.0/24');
+    const ipam = at('10.42.0.0/24');
     expect(ipam.allocate('a')).toBe(ipam.allocate('a'));
   });
 
-  it('lets a released address rest although it is the only free one before the cursor', () => {
-    const { ipam, time } = at('10.42.0.0/29');
-    for (const owner of ['a', 'b', 'c']) ipam.allocate(owner);
+  it('gives a released address to others last, and then the one that was released first', () => {
+    const ipam = at('10.42.0.0/29');
+    for (const owner of ['a', 'b', 'c', 'd']) ipam.allocate(owner);
+    ipam.release('c');
     ipam.release('a');
-    expect(ipam.allocate('d')).toBe('10.42.0.5');
-    expect(ipam.allocate('e')).toBe('10.42.0.6');
-    time.now = 60_000;
-    expect(ipam.allocate('f')).toBe('10.42.0.2');
+    expect(['e', 'f', 'g'].map((owner) => ipam.allocate(owner))).toEqual([
+      '10.42.0.6',
+      '10.42.0.4',
+      '10.42.0.2',
+    ]);
+    expect(() => ipam.allocate('h')).toThrow(expect.objectContaining({ code: 'AddressesExhausted' }));
+    // What was taken by somebody else in the meantime is lost.
+    ipam.release('g');
+    ipam.release('b');
+    expect(ipam.allocate('a')).toBe('10.42.0.2');
   });
 
-  it('uses the longest rested address early rather than refuse a pod', () => {
-    const { ipam, time } = at('10.42.0.0/29');
-    for (const owner of ['a', 'b', 'c', 'd', 'e']) ipam.allocate(owner);
-    ipam.release('d');
-    time.now = 5;
+  it('gives an owner that comes back the address that it had', () => {
+    const ipam = at('10.42.0.0/24');
+    for (const owner of ['a', 'b', 'c']) ipam.allocate(owner);
     ipam.release('b');
-    expect(ipam.allocate('f')).toBe('10.42.0.5');
-    expect(ipam.allocate('g')).toBe('10.42.0.3');
+    expect(ipam.allocate('d')).toBe('10.42.0.5');
+    expect(ipam.allocate('b')).toBe('10.42.0.3');
+  });
+
+  it('keeps the addresses of before a power cut for those who had them', () => {
+    const ipam = at('10.42.0.0/29');
+    ipam.reserve('lives', '10.42.0.2');
+    ipam.remember('web', '10.42.0.4');
+    ipam.remember('other', '10.42.0.3');
+    ipam.remember('elsewhere', '10.99.0.4');
+    ipam.remember('late', '10.42.0.2');
+    expect(ipam.allocate('new')).toBe('10.42.0.5');
+    expect(ipam.allocate('late')).toBe('10.42.0.6');
+    expect(ipam.allocate('other')).toBe('10.42.0.3');
+    expect(ipam.allocate('web')).toBe('10.42.0.4');
   });
 
   it('takes back living pods’ addresses and goes on behind them', () => {
-    const { ipam } = at('10.42.0.0/24');
+    const ipam = at('10.42.0.0/24');
     expect(ipam.reserve('a', '10.42.0.9')).toBe(true);
     expect(ipam.reserve('a', '10.42.0.9')).toBe(true);
     expect(ipam.reserve('b', '10.42.0.9')).toBe(false);

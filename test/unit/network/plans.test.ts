@@ -25,13 +25,9 @@ const eth0: Link = {
 
 describe('attachCommands', () => {
   it('is two runs: one in the board’s namespace, one in the pod’s', () => {
-    const commands = attachCommands({
-      podUid: 'u-1',
-      pid: 77,
-      ip: '10.42.0.5',
-      gateway: '10.42.0.1',
-      mtu: 1400,
-    });
+    const commands = attachCommands([
+      { podUid: 'u-1', pid: 77, ip: '10.42.0.5', gateway: '10.42.0.1', mtu: 1400 },
+    ]);
     const veth = vethName('u-1');
     expect(commands.map(({ file, args }) => [file, ...args].join(' '))).toEqual([
       'ip -batch -',

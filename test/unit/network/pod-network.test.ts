@@ -3,23 +3,22 @@ import { aliasOf, vethName } from '../../../src/agent/network/links.ts';
 import { createLinuxNetwork } from '../../../src/agent/network/linux-network.ts';
 import type { Pod } from '../../../src/api/types/core-v1.ts';
 import { silentLogger } from '../../../src/lib/logger.ts';
-import type { ClusterInfo, SharedNode } from '../../../src/wire/messages.ts';
+import type { SharedNode } from '../../../src/wire/messages.ts';
+import { cluster } from '../../support/network/cluster-info.ts';
 import { FakeNetCommands, failing } from '../../support/network/fake-commands.ts';
 import { VirtualClock } from '../../support/virtual-clock.ts';
 
-const cluster: ClusterInfo = {
-  v: 1,
-  clusterCidr: '10.42.0.0/16',
-  serviceCidr: '10.43.0.0/16',
-  clusterDns: '10.43.0.10',
-  clusterDomain: 'cluster.local',
-};
 const self: SharedNode = { v: 1, name: 'one', internalIP: '192.168.1.10', podCIDR: '10.42.0.0/24' };
 const pod = (uid: string, hostPort?: number): Pod =>
   ({
     metadata: { uid },
     spec: { containers: [{ name: 'c', ports: hostPort ? [{ containerPort: 80, hostPort }] : [] }] },
   }) as unknown as Pod;
+/** What a recorded shell runs. */
+const programs = (entry: string): string[] =>
+  entry
+    .split('\n')
+    .flatMap((line) => (/ <</.test(line) ? [line.replace(/ <<.*/, '').replaceAll("'", '')] : []));
 const podLink = (uid: string, ip: string) => ({
   ifname: vethName(uid),
   mtu: 1500,
@@ -37,6 +36,7 @@ beforeEach(() => {
   commands = new FakeNetCommands()
     .on('ip', '[]')
     .on('nsenter', '')
+    .on('/bin/sh', '')
     .on('nft', '')
     .on('iptables', '')
     .on('iptables -V', 'iptables v1.8.9 (nf_tables)');
@@ -66,17 +66,61 @@ describe('LinuxPodNetwork', () => {
     await network.stop();
   });
 
-  it('starts a pod with two processes', async () => {
+  it('starts a pod with one process, and those that come meanwhile with one more', async () => {
     const network = make();
     await network.start();
     network.update([self], cluster);
     await network.settled();
     commands.take();
     await network.attach(pod('a'), 77);
-    expect(commands.take().map((entry) => entry.split('\n')[0])).toEqual([
-      'ip -batch -',
-      'nsenter -t 77 -n ip -batch -',
+    expect(commands.take().map(programs)).toEqual([['ip -batch -', 'nsenter -t 77 -n ip -batch -']]);
+    const uids = ['b', 'c', 'd', 'e', 'f', 'g'];
+    await Promise.all(uids.map((uid, index) => network.attach(pod(uid), 80 + index)));
+    expect(commands.take().map((entry) => programs(entry).length)).toEqual([2, 2, 5]);
+    await Promise.all(uids.map((uid) => network.detach(uid)));
+    expect(commands.take().map((entry) => entry.split('\n').slice(1))).toEqual([
+      uids.map((uid) => `link del ${vethName(uid)}`),
     ]);
+    await network.stop();
+  });
+
+  it('lets no pod suffer for another whose namespace is gone', async () => {
+    const network = make();
+    await network.start();
+    network.update([self], cluster);
+    await network.settled();
+    commands.on('/bin/sh', (input) => {
+      if (input.includes("'-t' '82'")) throw failing('sh', 'nsenter: cannot open /proc/82/ns/net');
+      return '';
+    });
+    const outcomes = await Promise.allSettled(
+      ['a', 'b', 'c', 'd', 'e'].map((uid, index) => network.attach(pod(uid), 80 + index)),
+    );
+    expect(outcomes.map(({ status }) => status)).toEqual([
+      'fulfilled',
+      'fulfilled',
+      'rejected',
+      'fulfilled',
+      'fulfilled',
+    ]);
+    await network.stop();
+  });
+
+  it('replaces what an attempt left that did not get to its end', async () => {
+    const network = make();
+    await network.start();
+    network.update([self], cluster);
+    await network.settled();
+    let left = true;
+    commands.on('/bin/sh', () => {
+      if (left) throw failing('sh', 'RTNETLINK answers: File exists');
+      return '';
+    });
+    commands.on('ip -force', () => {
+      left = false;
+      return '';
+    });
+    expect(await network.attach(pod('a'), 77)).toEqual({ ips: ['10.42.0.2'] });
     await network.stop();
   });
 
@@ -92,11 +136,35 @@ describe('LinuxPodNetwork', () => {
     await network.start();
     network.update([self], cluster);
     await network.adopt([{ uid: 'a', ips: ['10.42.0.7'], hostPorts: [] }]);
-    expect(commands.take()).toContain(`ip link del ${vethName('b')}`);
+    expect(commands.take()).toContain(`ip -force -batch -\nlink del ${vethName('b')}`);
     expect(await network.attach(pod('a'), 77)).toEqual({ ips: ['10.42.0.7'] });
     expect(commands.take().some((line) => line.includes('link add vethcp'))).toBe(false);
     await network.stop();
   });
+
+  it.each(['before', 'after'])(
+    'gives pods that are started again the addresses of before, the pod CIDR being known %s',
+    async (when) => {
+      const network = make();
+      await network.start();
+      if (when === 'before') network.update([self], cluster);
+      const former = new Map([
+        ['web', '10.42.0.3'],
+        ['other', '10.42.0.2'],
+        ['elsewhere', '10.99.0.4'],
+      ]);
+      await network.adopt([], former);
+      network.update([self], cluster);
+      expect(await network.attach(pod('new'), 70)).toEqual({ ips: ['10.42.0.4'] });
+      expect(await network.attach(pod('web'), 71)).toEqual({ ips: ['10.42.0.3'] });
+      expect(await network.attach(pod('elsewhere'), 72)).toEqual({ ips: ['10.42.0.5'] });
+      // Its sandbox died and was taken away.
+      await network.detach('web');
+      expect(await network.attach(pod('third'), 73)).toEqual({ ips: ['10.42.0.6'] });
+      expect(await network.attach(pod('web'), 74)).toEqual({ ips: ['10.42.0.3'] });
+      await network.stop();
+    },
+  );
 
   it('makes the interface anew for a new sandbox of the same pod, with the address it had', async () => {
     const network = make();
@@ -105,11 +173,9 @@ describe('LinuxPodNetwork', () => {
     const first = await network.attach(pod('a'), 77);
     commands.take();
     expect(await network.attach(pod('a'), 78)).toEqual(first);
-    expect(commands.take().map((line) => line.split('\n')[0])).toEqual([
-      `ip link del ${vethName('a')}`,
-      'ip -batch -',
-      'nsenter -t 78 -n ip -batch -',
-    ]);
+    const [removed = '', made = ''] = commands.take();
+    expect(removed).toContain(`link del ${vethName('a')}`);
+    expect(programs(made)).toEqual(['ip -batch -', 'nsenter -t 78 -n ip -batch -']);
     await network.stop();
   });
 
@@ -118,14 +184,14 @@ describe('LinuxPodNetwork', () => {
     await network.start();
     network.update([self], cluster);
     await network.settled();
-    commands.on('nsenter', failing('nsenter', 'cannot open /proc/77/ns/net: No such file or directory'));
+    commands.on('/bin/sh', failing('sh', 'nsenter: cannot open /proc/77/ns/net: No such file or directory'));
     commands.take();
     await expect(network.attach(pod('a', 8080), 77)).rejects.toMatchObject({
       code: 'CommandFailed',
       message: expect.stringContaining('/proc/77/ns/net'),
     });
-    expect(commands.take()).toContain(`ip link del ${vethName('a')}`);
-    commands.on('nsenter', '');
+    expect(commands.take()).toContain(`ip -force -batch -\nlink del ${vethName('a')}`);
+    commands.on('/bin/sh', '');
     expect(await network.attach(pod('b', 8080), 78)).toEqual({ ips: ['10.42.0.3'] });
     await network.stop();
   });

@@ -89,6 +89,21 @@ describe('NetTable', () => {
     expect(scripts()).toHaveLength(1);
   });
 
+  it('is unhealthy, as kube-proxy, when the kernel has lacked something for a minute', async () => {
+    table.setServices([service('a', '10.43.0.1')]);
+    await clock.advance(100);
+    expect([table.healthy, table.lastUpdated]).toEqual([true, clock.now() - 50]);
+    commands.on('nft', failing('nft', 'Operation not permitted'));
+    table.setServices([service('b', '10.43.0.2')]);
+    await clock.advance(59_000);
+    expect(table.healthy).toBe(true);
+    await clock.advance(2_000);
+    expect(table.healthy).toBe(false);
+    commands.on('nft', '');
+    await clock.advance(60_000);
+    expect(table.healthy).toBe(true);
+  });
+
   it('rejects a flush that failed', async () => {
     commands.on('nft', notInstalled('nft'));
     table.setHostPorts([]);

@@ -26,6 +26,7 @@ export class UserspaceProxy {
   private readonly clock: Clock;
   private readonly random: Random;
   private readonly logger: Logger;
+  private readonly onUnserved: (what: string, why: string) => void;
   private readonly places: Places;
   private readonly fronts = new Map<string, TcpFront | UdpFront>();
   private readonly told = new Map<string, string>();
@@ -42,11 +43,14 @@ export class UserspaceProxy {
     random: Random;
     logger: Logger;
     mostConnections?: number;
+    /** What is not served, and why; each cause once. */
+    onUnserved?: (what: string, why: string) => void;
   }) {
     this.commands = options.commands;
     this.clock = options.clock;
     this.random = options.random;
     this.logger = options.logger;
+    this.onUnserved = options.onUnserved ?? (() => {});
     this.places = new Places(options.mostConnections ?? MOST_CONNECTIONS);
   }
 
@@ -193,5 +197,6 @@ export class UserspaceProxy {
     if (this.told.get(what) === why) return;
     this.told.set(what, why);
     this.logger.warn({ what, why }, 'a Service is not served in userspace mode');
+    this.onUnserved(what, why);
   }
 }

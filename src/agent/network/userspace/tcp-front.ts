@@ -1,5 +1,6 @@
 import { connect, createServer, type Server, type Socket } from 'node:net';
 import type { Clock } from '../../../lib/clock.ts';
+import { listening } from '../../../lib/listening.ts';
 import type { Balancer } from './balancer.ts';
 import { type Front, mayConnect, type Target } from './plan.ts';
 
@@ -49,14 +50,12 @@ export class TcpFront {
     const server = createServer({ allowHalfOpen: true, pauseOnConnect: true }, (client) => {
       this.serve(client).catch(() => client.destroy());
     });
-    await new Promise<void>((resolve, reject) => {
-      server.once('error', reject);
-      server.listen(this.front.port, this.front.address, () => {
-        server.off('error', reject);
-        server.on('error', () => {});
-        resolve();
-      });
-    });
+    const { port, address } = this.front;
+    await listening(
+      server,
+      (done) => server.listen(port, address, done),
+      () => {},
+    );
     this.server = server;
   }
 

@@ -1,5 +1,6 @@
 import { createSocket, type RemoteInfo, type Socket } from 'node:dgram';
 import type { Clock, Timer } from '../../../lib/clock.ts';
+import { listening } from '../../../lib/listening.ts';
 import { type Balancer, keyOf } from './balancer.ts';
 import { type Front, mayConnect } from './plan.ts';
 import type { Places } from './tcp-front.ts';
@@ -36,14 +37,12 @@ export class UdpFront {
   /** Throws the system's error (EADDRINUSE, EADDRNOTAVAIL). */
   async open(): Promise<void> {
     const socket = createSocket('udp4');
-    await new Promise<void>((resolve, reject) => {
-      socket.once('error', reject);
-      socket.bind(this.front.port, this.front.address, () => {
-        socket.off('error', reject);
-        socket.on('error', () => {});
-        resolve();
-      });
-    });
+    const { port, address } = this.front;
+    await listening(
+      socket,
+      (done) => socket.bind(port, address, done),
+      () => {},
+    );
     socket.on('message', (message, from) => this.forward(message, from));
     this.socket = socket;
   }
@@ -92,7 +91,12 @@ export class UdpFront {
     // The endpoint refuses (ICMP): the next datagram tries again.
     socket.on('error', () => this.drop(client));
     socket.on('message', (answer) => this.socket?.send(answer, from.port, from.address, () => {}));
-    socket.connect(target.port, target.ip, () => {
+    // Where there is no route it is called back with the error, which its type does not say, and is not connected.
+    socket.connect(target.port, target.ip, (error?: Error) => {
+      if (error) {
+        this.drop(client);
+        return;
+      }
       const { waiting } = flow;
       flow.waiting = undefined;
       for (const message of waiting ?? []) socket.send(message, () => {});

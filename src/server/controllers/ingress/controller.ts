@@ -1,4 +1,10 @@
-import { ingressLabels, ingressNodes, isOurIngress, tlsSecrets } from '../../../api/ingress.ts';
+import {
+  INGRESS_UNAVAILABLE,
+  ingressLabels,
+  ingressNodes,
+  isOurIngress,
+  tlsSecrets,
+} from '../../../api/ingress.ts';
 import { INGRESS_CLASSES, INGRESSES, NODES, SECRETS } from '../../../api/kinds.ts';
 import { keyOf } from '../../../api/object.ts';
 import type { Node } from '../../../api/types/core-v1.ts';
@@ -6,6 +12,7 @@ import type { Ingress } from '../../../api/types/networking-v1.ts';
 import { Controller, watch } from '../../../client/reconcile.ts';
 import { sameJson } from '../../../lib/equal.ts';
 import type { ControllerContext } from '../context.ts';
+import { isTrue, outsideAddress } from '../shared/nodes.ts';
 import { ingressProblems } from './problems.ts';
 
 /** What the controllers' client is known by in managedFields. */
@@ -93,33 +100,24 @@ export function ingressController(context: ControllerContext): Controller {
   return controller;
 }
 
-/** The addresses of the nodes that serve Ingresses and are Ready. Sorted. */
+/** The addresses of the nodes that serve Ingresses, are Ready and have their ports. Sorted. */
 export function servingAddresses(nodes: readonly Node[]): string[] {
   return [
     ...new Set(
       ingressNodes(nodes)
-        .filter(isReady)
-        .flatMap((node) => addressOf(node) ?? []),
+        .filter((node) => isReady(node) && !isUnavailable(node))
+        .flatMap((node) => outsideAddress(node) ?? []),
     ),
   ].sort();
 }
 
-function isReady({ status }: Node): boolean {
-  return (
-    status?.conditions?.some((condition) => condition.type === 'Ready' && condition.status === 'True') ??
-    false
-  );
-}
-
-function addressOf({ status }: Node): string | undefined {
-  const of = (wanted: string): string | undefined =>
-    status?.addresses?.find(({ type, address }) => type === wanted && !address.includes(':'))?.address;
-  return of('ExternalIP') ?? of('InternalIP');
-}
+const isReady = (node: Node): boolean => isTrue(node, 'Ready');
+/** Another program has a port of it, say. */
+const isUnavailable = (node: Node): boolean => isTrue(node, INGRESS_UNAVAILABLE);
 
 /** What of a node the addresses depend on. */
 function judged(node: Node): string {
-  return `${isReady(node)} ${addressOf(node)} ${ingressLabels(node)} ${node.metadata.deletionTimestamp}`;
+  return `${isReady(node)} ${isUnavailable(node)} ${outsideAddress(node)} ${ingressLabels(node)} ${node.metadata.deletionTimestamp}`;
 }
 
 /** The addresses that stand there are ours, unless another class' controller has written its own already. */
