@@ -17,7 +17,7 @@ try {
   const home = await network.board('server');
   const board = await network.board('board');
   const cluster = await Cluster.start({ board: home });
-  const agent = new JoinedAgent({ board, server: `https://${home.ip}:6443`, token: cluster.token });
+  const agent = new JoinedAgent({ board, cluster });
   try {
     const since = Date.now();
     agent.process.start();

@@ -42,7 +42,10 @@ const RUN: Record<string, (invocation: Invocation) => Promise<number>> = {
       const server = await createServer(config, deps);
       if (config.disableAgent) return [server];
       const { createAgent } = await import('./agent/agent.ts');
-      return [server, await createAgent({ ...config, ...server.local }, deps)];
+      // The role that `kubectl get nodes` shows; the value is k3s's. A label of the user's own comes after it.
+      const role = { key: 'node-role.kubernetes.io/control-plane', value: 'true' };
+      const nodeLabels = [role, ...config.nodeLabels];
+      return [server, await createAgent({ ...config, ...server.local, nodeLabels }, deps)];
     });
   },
 
@@ -105,7 +108,12 @@ const RUN: Record<string, (invocation: Invocation) => Promise<number>> = {
       { flag: 'https-listen-port', port: config.httpsListenPort },
       { flag: 'mqtt-listen-port', port: config.mqttListenPort },
     ];
-    const complete = await checkMachine(thisMachine(new SystemClock()), { ...config, ports }, (text) =>
+    const ingressPorts = [
+      { flag: 'ingress-http-port', port: config.ingressHttpPort },
+      { flag: 'ingress-https-port', port: config.ingressHttpsPort },
+    ];
+    const target = { ...config, ports, ingressPorts };
+    const complete = await checkMachine(thisMachine(new SystemClock()), target, (text) =>
       process.stdout.write(text),
     );
     return complete ? 0 : 1;
@@ -157,6 +165,8 @@ async function live(logger: Logger, compose: (deps: Dependencies) => Promise<Ser
     import('./lib/service.ts'),
     import('./cli/version.ts'),
   ]);
+  // Node 24 cuts short Buffers from slabs of 64 kB, and one that is kept keeps its slab. 8 kB is what Node 20 has.
+  Buffer.poolSize = 8 * 1024;
   process.on('unhandledRejection', (error) => crash(logger, error));
   process.on('uncaughtException', (error) => crash(logger, error));
   const services = await compose({

@@ -58,17 +58,14 @@ export class RetainedStore {
   }
 
   storeRetained(packet: StoredPacket): Settled<void> {
-    const payload = Buffer.isBuffer(packet.payload) ? packet.payload : Buffer.from(packet.payload);
-    if (payload.length === 0) this.packets.delete(packet.topic);
+    if (packet.payload.length === 0) this.packets.delete(packet.topic);
     else {
-      // A Buffer from the network is a window on a larger one: keep our own bytes only.
-      const own = payload.byteLength < payload.buffer.byteLength ? Buffer.from(payload) : payload;
       this.packets.set(packet.topic, {
         cmd: 'publish',
         topic: packet.topic,
         qos: packet.qos,
         retain: true,
-        payload: own,
+        payload: ownBytes(packet.payload),
       });
     }
     return new Settled(undefined);
@@ -135,4 +132,16 @@ export class RetainedStore {
   streamWill(): Readable {
     return Readable.from([]);
   }
+}
+
+/**
+ * A Buffer from the network, and one that Buffer.from makes of something short, is a window on a slab of up to 64 kB,
+ * which lives as long as any of its windows: what is kept for long gets bytes of its own.
+ */
+function ownBytes(payload: Buffer | string): Buffer {
+  if (typeof payload !== 'string' && payload.byteLength === payload.buffer.byteLength) return payload;
+  const own = Buffer.allocUnsafeSlow(Buffer.byteLength(payload));
+  if (typeof payload === 'string') own.write(payload);
+  else payload.copy(own);
+  return own;
 }
