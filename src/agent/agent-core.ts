@@ -42,6 +42,7 @@ export interface BoardPorts
     | 'clusterDomain'
     | 'cgroups'
     | 'memoryUse'
+    | 'processUser'
   > {
   /** What a real machine adds to the care for images. */
   imageParts?: ImageParts;
@@ -49,8 +50,8 @@ export interface BoardPorts
   /** Where pods stand in files, and how the server is told of them. */
   staticPods?: { path: string; api: MirrorApi };
   measure(): Promise<BoardMeasurements>;
-  /** The node's pressure conditions that are True, with their messages. */
-  pressures(): Readonly<Record<string, string>>;
+  /** The node's conditions that are not in their good state (pressures, what it cannot serve), with their messages. */
+  conditions(): Readonly<Record<string, string>>;
   facts(): Promise<NodeFacts>;
   /** The engine was lost and is back, or answers for the first time. */
   onEngine?: () => void;
@@ -111,7 +112,7 @@ export class AgentCore {
       onEngine,
       staticPods,
       measure,
-      pressures,
+      conditions,
       facts,
       onStream,
       usageMeter,
@@ -197,7 +198,7 @@ export class AgentCore {
       logger,
       measure,
       conditions: () =>
-        this.manager.runtimeAvailable ? pressures() : { Ready: RUNTIME_DOWN, ...pressures() },
+        this.manager.runtimeAvailable ? conditions() : { Ready: RUNTIME_DOWN, ...conditions() },
     });
     this.connection = new AgentConnection({
       node,

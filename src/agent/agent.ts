@@ -1,6 +1,5 @@
 import { cpus, homedir, release, totalmem } from 'node:os';
 import { join } from 'node:path';
-import type { Pod } from '../api/types/core-v1.ts';
 import { BoardMeter } from '../health/measure.ts';
 import { type Clock, sleep } from '../lib/clock.ts';
 import type { Logger } from '../lib/logger.ts';
@@ -34,6 +33,7 @@ import { machineGroups } from './pods/machine.ts';
 import { NodePodFiles } from './pods/node-pod-files.ts';
 import { oomScoreFloor } from './pods/oom-floor.ts';
 import { streamTargets } from './pods/stream-targets.ts';
+import type { NodeFacts } from './ports.ts';
 import { goArchitecture, nodeFacts, type RegistrationOptions, readMachineId } from './registration.ts';
 import { bundledSandboxImage } from './sandbox-image.ts';
 import { mirrorApi } from './static-pods/mirror-api.ts';
@@ -78,6 +78,8 @@ export interface AgentOptions extends EvictionOptions, ImageFlags {
   podMaxPids: number;
   /** auto unless said. */
   proxyMode?: ProxyMode;
+  /** kube-proxy's health port. */
+  proxyHealthzBindAddress?: string;
 }
 
 export interface AgentDependencies {
@@ -159,11 +161,10 @@ export async function createAgent(options: AgentOptions, deps: AgentDependencies
     },
   });
   let engineDirectory: string | undefined;
-  let engineApi = '';
   const engine = async (): Promise<{ name: string; version: string; dataDirectory: string }> => {
     const version = await runtime.version();
     engineDirectory = version.dataDirectory;
-    engineApi = version.apiVersion;
+    board.recursiveReadOnly = canRecursiveReadOnly(version.apiVersion, release());
     return version;
   };
   const thresholds = evictionThresholds(options);
@@ -186,14 +187,21 @@ export async function createAgent(options: AgentOptions, deps: AgentDependencies
     memoryCapacityBytes: totalmem(),
     allocatable: {} as Record<string, string>,
     oomScoreFloor: -1000,
+    recursiveReadOnly: false,
     features: { appArmor: true, allowedUnsafeSysctls: options.allowedUnsafeSysctls ?? [] },
     ...(options.podMaxPids > 0 ? { pidsLimit: options.podMaxPids } : {}),
+  };
+  const learnAddress = ({ addresses }: NodeFacts): void => {
+    const own = addresses.find(({ type }) => type === 'InternalIP')?.address;
+    // A board that boots before its link is up has no address: it is known by the one that it had.
+    const known = (): string | undefined =>
+      core.desired.nodes().find(({ name }) => name === node)?.internalIP;
+    board.ips = [own || known() || ADDRESS_FALLBACK];
   };
   const learnBoard = async (): Promise<void> => {
     const offline = async () => await engine().catch(() => ({ name: 'docker', version: 'unknown' }));
     const facts = await nodeFacts({ ...registration, engine: offline });
-    const address = facts.addresses.find(({ type }) => type === 'InternalIP')?.address;
-    board.ips = [address ?? ADDRESS_FALLBACK];
+    learnAddress(facts);
     board.allocatable = facts.allocatable;
     board.oomScoreFloor = await oomScoreFloor();
     board.features.appArmor = await hasAppArmor();
@@ -206,6 +214,7 @@ export async function createAgent(options: AgentOptions, deps: AgentDependencies
     clock,
     random,
     proxyMode: options.proxyMode ?? 'auto',
+    healthAddress: options.proxyHealthzBindAddress,
     localApiPort: loopbackPort(options.server),
     notify: ({ type, reason, message }) =>
       core.reporter.event({ namespace: '', name: node, uid: node, kind: 'Node', type, reason, message }),
@@ -233,13 +242,7 @@ export async function createAgent(options: AgentOptions, deps: AgentDependencies
     etcDirectory: '/etc',
     clusterDns,
     clusterDomain,
-    onDnsFallback: (pod: Pod) =>
-      core.events.pod(
-        pod,
-        'Warning',
-        'MissingClusterDNS',
-        'the cluster has no DNS yet: Falling back to "Default" policy.',
-      ),
+    onDnsNotice: (pod, { reason, message }) => core.events.pod(pod, 'Warning', reason, message),
   });
   const imageEngine = new DockerImages({
     clock,
@@ -258,7 +261,7 @@ export async function createAgent(options: AgentOptions, deps: AgentDependencies
       mounter,
     }),
     persistent: () => core.desired.volumes(),
-    recursiveReadOnly: () => canRecursiveReadOnly(engineApi, release()),
+    recursiveReadOnly: () => board.recursiveReadOnly,
     content: (pod) => ({
       config: core.desired,
       fields: {
@@ -291,6 +294,13 @@ export async function createAgent(options: AgentOptions, deps: AgentDependencies
           },
           runtime,
           targets: streamTargets(core.manager, (uid) => core.statics.desired.localUid(uid)),
+          view: () => ({
+            node,
+            directory: engineDirectory ?? directories.pods,
+            pods: core.manager
+              .active()
+              .map((each) => ({ ...each, status: core.manager.pod(each.pod.metadata.uid ?? '')?.status })),
+          }),
           clock,
           logger,
         }),
@@ -347,8 +357,13 @@ export async function createAgent(options: AgentOptions, deps: AgentDependencies
       node: () => ({ ...board, pressures: Object.keys(eviction.conditions) }),
       clusterDomain,
       measure: () => meter.measure(),
-      pressures: () => eviction.conditions,
-      facts: () => nodeFacts(registration),
+      conditions: () => ({ ...eviction.conditions, ...ingress.condition }),
+      // Asked for with each connection: the link may have come with another address.
+      facts: async () => {
+        const facts = await nodeFacts(registration);
+        learnAddress(facts);
+        return facts;
+      },
       onStream,
       usageMeter: async () => {
         const { PodMeter } = await import('../health/pod-usage.ts');
@@ -364,6 +379,8 @@ export async function createAgent(options: AgentOptions, deps: AgentDependencies
     reporter: core.reporter,
     httpPort: options.ingressHttpPort,
     httpsPort: options.ingressHttpsPort,
+    holderOf: async (port) => (await import('./ingress/port-owner.ts')).portOwner(port),
+    onCondition: () => void core.heartbeat.now(),
     clock,
     random,
     logger,

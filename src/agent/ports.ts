@@ -64,8 +64,14 @@ export interface PodNetwork {
   attach(pod: Pod, pid: number): Promise<{ ips: string[] }>;
   /** Returns address and hostPorts; the namespace may already be gone. Idempotent. */
   detach(podUid: string): Promise<void>;
-  /** After a restart: pods that live on with their addresses; everything else is returned. */
-  adopt(pods: readonly { uid: string; ips: string[]; hostPorts: readonly HostPort[] }[]): Promise<void>;
+  /**
+   * After a restart: pods that live on with their addresses; everything else is returned. `former` are the addresses, by
+   * uid, of pods that do not live on and are to be started again: while the server is away, everybody knows them by these.
+   */
+  adopt(
+    pods: readonly { uid: string; ips: string[]; hostPorts: readonly HostPort[] }[],
+    former?: ReadonlyMap<string, string>,
+  ): Promise<void>;
   /**
    * The nodes and the cluster as they are now: this node's pod CIDR (until it is known `attach` waits) and the routes to
    * the others. Level-triggered; returns at once.

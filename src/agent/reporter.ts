@@ -13,6 +13,8 @@ import type { Reporter } from './ports.ts';
 /** A report that the server has not acknowledged by then is sent again: it may have failed to write it. */
 const RESEND_AFTER_MS = 15_000;
 const RESEND_CHECK_MS = 5_000;
+/** A report waits while the server has not acknowledged the one before, so long: a busy server gets the newest only. */
+const HOLD_MS = 500;
 /** Pods that go at the same time share one fsync. */
 const GONE_DELAY_MS = 20;
 const MAX_EVENTS = 256;
@@ -29,6 +31,8 @@ interface Entry {
   sentAt: number | undefined;
   /** Waits for the journal to be on the disk. */
   heldBack: boolean;
+  /** The report before this one, while it is on its way: this one waits for its acknowledgement. */
+  behind: { sequence: number; sentAt: number } | undefined;
 }
 
 /**
@@ -50,6 +54,7 @@ export class StatusReporter implements Reporter {
   private sequence: number;
   private timer: Timer | undefined;
   private syncTimer: Timer | undefined;
+  private holdTimer: Timer | undefined;
 
   constructor(options: {
     node: string;
@@ -87,6 +92,8 @@ export class StatusReporter implements Reporter {
     // The next agent process finds the pod in the journal, ended, and says so.
     this.syncTimer?.cancel();
     this.syncTimer = undefined;
+    this.holdTimer?.cancel();
+    this.holdTimer = undefined;
   }
 
   /** The last status reported for the pod, by this process or (from the journal) the one before. */
@@ -113,6 +120,7 @@ export class StatusReporter implements Reporter {
 
   acknowledged({ uid, sequence }: StatusAck): void {
     const entry = this.entries.get(uid);
+    if (entry?.behind?.sequence === sequence) this.release(entry);
     if (!entry || entry.sequence !== sequence) return;
     entry.acknowledged = true;
     if (entry.gone || !this.isDesired(uid)) this.forget(uid);
@@ -145,6 +153,7 @@ export class StatusReporter implements Reporter {
       acknowledged: false,
       sentAt: undefined,
       heldBack: gone,
+      behind: gone || isUrgent(held?.status, status) ? undefined : onItsWay(held),
     };
     this.entries.delete(uid);
     this.entries.set(uid, entry);
@@ -154,7 +163,26 @@ export class StatusReporter implements Reporter {
     }
     this.bound();
     if (gone) this.syncTimer ??= this.clock.after(GONE_DELAY_MS, () => this.sendGone());
-    else this.send(entry);
+    else if (!entry.behind) this.send(entry);
+    else this.holdTimer ??= this.clock.after(HOLD_MS, () => this.sendHeld());
+  }
+
+  private release(entry: Entry): void {
+    entry.behind = undefined;
+    this.send(entry);
+  }
+
+  /** What has waited long enough: the acknowledgement may have been lost. */
+  private sendHeld(): void {
+    this.holdTimer = undefined;
+    const due = this.clock.monotonic() - HOLD_MS;
+    let next: number | undefined;
+    for (const entry of [...this.entries.values()]) {
+      if (!entry.behind) continue;
+      if (entry.behind.sentAt <= due) this.release(entry);
+      else next = Math.min(next ?? entry.behind.sentAt, entry.behind.sentAt);
+    }
+    if (next !== undefined) this.holdTimer = this.clock.after(next - due, () => this.sendHeld());
   }
 
   /**
@@ -218,6 +246,7 @@ export class StatusReporter implements Reporter {
       return;
     }
     entry.sentAt = this.clock.monotonic();
+    entry.behind = undefined;
     this.bus.publish(topics.podStatus(this.node, uid), payload, { qos: 1 }).catch((error: unknown) => {
       // Sent again on connect, or when the acknowledgement stays away.
       if (!(error instanceof BusDisconnected))
@@ -249,6 +278,19 @@ export class StatusReporter implements Reporter {
       this.sendingEvents = false;
     }
   }
+}
+
+/** Others wait for such news: the phase, and whether the pod is ready. */
+function isUrgent(before: PodStatus | undefined, after: PodStatus): boolean {
+  const ready = (status: PodStatus | undefined): string | undefined =>
+    status?.conditions?.find(({ type }) => type === 'Ready')?.status;
+  return before?.phase !== after.phase || ready(before) !== ready(after);
+}
+
+/** The report that the server has yet to acknowledge: this one, or the one that this one waits for. */
+function onItsWay(entry: Entry | undefined): Entry['behind'] {
+  if (!entry || entry.acknowledged) return undefined;
+  return entry.sentAt === undefined ? entry.behind : { sequence: entry.sequence, sentAt: entry.sentAt };
 }
 
 /** Kubernetes keeps 1024 bytes of an event's message. */

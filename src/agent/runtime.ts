@@ -27,8 +27,11 @@ export interface ContainerRuntime {
   /** Loads a tar as an image, for the sandbox image that the bundle carries. */
   importImage(tar: Buffer, reference: string, config: { entrypoint: string[] }): Promise<void>;
 
-  /** Something happened to one of our containers: look again. Also called after a reconnect, without an id. */
-  onEvent(listener: (containerId: string | undefined) => void): () => void;
+  /**
+   * Something happened to one of our containers: look again. Also called after a reconnect, without an id. `what`: the
+   * engine's word for it, as far as known (`start`, `die`, …).
+   */
+  onEvent(listener: (containerId: string | undefined, what?: string) => void): () => void;
 
   logs(id: string, options: LogOptions, sink: OutputSink, signal: AbortSignal): Promise<void>;
   exec(id: string, options: ExecOptions): Promise<ExecSession>;

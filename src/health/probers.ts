@@ -16,7 +16,7 @@ export interface ProbeTarget {
   port: (port: number | string) => number;
 }
 
-/** 200 to 399 is success. Redirects on the same host are followed, others are a success of their own. */
+/** 200 to 399 is success. Redirects on the same host are followed, others are a success with a warning. */
 export async function httpProbe(action: HTTPGetAction, target: ProbeTarget): Promise<ProbeOutcome> {
   const scheme = (action.scheme ?? 'HTTP').toLowerCase();
   const host = action.host || target.host;
@@ -37,7 +37,9 @@ export async function httpProbe(action: HTTPGetAction, target: ProbeTarget): Pro
     const { status, location } = answer;
     if (status >= 300 && status < 400 && location) {
       const next = new URL(location, url);
-      if (next.hostname !== url.hostname) return { result: 'success', output: `Probe terminated redirects` };
+      if (next.hostname !== url.hostname) {
+        return { result: 'success', output: '', warning: `Probe terminated redirects at ${next.href}` };
+      }
       url = next;
       continue;
     }

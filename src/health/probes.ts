@@ -6,6 +6,8 @@ export type ProbeKind = 'startup' | 'liveness' | 'readiness';
 export interface ProbeOutcome {
   result: 'success' | 'failure' | 'unknown';
   output: string;
+  /** A success that somebody should look at: why. */
+  warning?: string;
 }
 
 /** What a series of tries has come to. */

@@ -145,7 +145,8 @@ function heldRequests(
 }
 
 function podLevelRequests(pod: Pod): Map<string, number> {
-  const { resources, allocatedResources } = pod.status ?? {};
+  // A status tells of every pod what it has been given as a whole.
+  const { resources, allocatedResources } = (pod.spec?.resources && pod.status) ?? {};
   const held = [allocatedResources, resources?.requests];
   return mostOf(resources && isInfeasible(pod) ? held : [pod.spec?.resources?.requests, ...held]);
 }

@@ -57,6 +57,7 @@ export class PodStatuses {
       status: 'False',
       reason: 'Unschedulable',
       message,
+      ...(pod.metadata.generation === undefined ? {} : { observedGeneration: pod.metadata.generation }),
       lastTransitionTime:
         current?.status === 'False' && current.lastTransitionTime
           ? current.lastTransitionTime

@@ -7,9 +7,11 @@ export interface ResolverConfig {
   options: string[];
 }
 
-/** What glibc takes; the kubelet cuts lists to the same. */
+/** What glibc takes; the kubelet cuts lists to the same. Some resolvers abort at a longer search path. */
 const MOST_NAMESERVERS = 3;
 const MOST_SEARCHES = 32;
+const LONGEST_SEARCH = 253;
+const LONGEST_SEARCH_LINE = 2048;
 
 /** Reads resolv.conf. Later `search` lines replace earlier ones, as in the resolver. */
 export function parseResolvConf(text: string): ResolverConfig {
@@ -33,15 +35,21 @@ export interface ClusterDns {
   domain: string;
 }
 
+/** What the pod does not get as it was asked for: an event of the kubelet. */
+export interface DnsNotice {
+  reason: 'MissingClusterDNS' | 'DNSConfigForming';
+  message: string;
+}
+
 /**
  * The pod's resolv.conf by dnsPolicy and dnsConfig. Without a cluster DNS, ClusterFirst falls back to the node's
- * resolver, as the kubelet does; `fellBack` tells so, for an event.
+ * resolver, and lists that are too long are cut, as the kubelet does it.
  */
 export function resolverConfig(
   pod: Pod,
   node: ResolverConfig,
   cluster: ClusterDns | undefined,
-): { config: ResolverConfig; fellBack: boolean } {
+): { config: ResolverConfig; notices: DnsNotice[] } {
   const { namespace } = identity(pod);
   const policy = pod.spec?.dnsPolicy ?? 'ClusterFirst';
   const wantsCluster =
@@ -72,9 +80,32 @@ export function resolverConfig(
       options: [...config.options.filter((option) => !names.has(optionName(option))), ...options],
     };
   }
-  config.nameservers = config.nameservers.slice(0, MOST_NAMESERVERS);
-  config.searches = config.searches.slice(0, MOST_SEARCHES);
-  return { config, fellBack: wantsCluster && !cluster };
+  const { nameservers, searches } = config;
+  config.nameservers = nameservers.slice(0, MOST_NAMESERVERS);
+  config.searches = fittingSearches(searches);
+  const notices: DnsNotice[] = [];
+  if (wantsCluster && !cluster) {
+    const message = 'the cluster has no DNS yet: Falling back to "Default" policy.';
+    notices.push({ reason: 'MissingClusterDNS', message });
+  }
+  const cut = (what: string): void => void notices.push({ reason: 'DNSConfigForming', message: what });
+  if (config.nameservers.length < nameservers.length) {
+    cut(
+      `Nameserver limits were exceeded, some nameservers have been omitted, the applied nameserver line is: ${config.nameservers.join(' ')}`,
+    );
+  }
+  if (config.searches.length < searches.length) {
+    cut(
+      `Search Line limits were exceeded, some search paths have been omitted, the applied search line is: ${config.searches.join(' ')}`,
+    );
+  }
+  return { config, notices };
+}
+
+function fittingSearches(searches: readonly string[]): string[] {
+  const fitting = searches.slice(0, MOST_SEARCHES).filter((search) => search.length <= LONGEST_SEARCH);
+  while (fitting.join(' ').length > LONGEST_SEARCH_LINE) fitting.pop();
+  return fitting;
 }
 
 export function formatResolvConf({ nameservers, searches, options }: ResolverConfig): string {

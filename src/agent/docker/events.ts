@@ -19,7 +19,7 @@ export class DockerEvents {
   private readonly client: DockerClient;
   private readonly clock: Clock;
   private readonly label: string;
-  private readonly onEvent: (containerId: string | undefined) => void;
+  private readonly onEvent: (containerId: string | undefined, what?: string) => void;
   private stream: Readable | undefined;
   private timer: Timer | undefined;
   private running = false;
@@ -31,7 +31,7 @@ export class DockerEvents {
     clock: Clock;
     /** Only containers with this label. */
     label: string;
-    onEvent: (containerId: string | undefined) => void;
+    onEvent: (containerId: string | undefined, what?: string) => void;
   }) {
     this.client = options.client;
     this.clock = options.clock;
@@ -85,8 +85,8 @@ export class DockerEvents {
       buffered = lines.pop() ?? '';
       if (buffered.length > LONGEST_LINE) stream.destroy();
       for (const line of lines) {
-        const id = eventContainer(line);
-        if (id !== undefined) this.onEvent(id);
+        const event = containerEvent(line);
+        if (event) this.onEvent(event.id, event.what);
       }
     });
     stream.on('error', () => {});
@@ -106,10 +106,11 @@ export class DockerEvents {
   }
 }
 
-function eventContainer(line: string): string | undefined {
+function containerEvent(line: string): { id: string; what?: string } | undefined {
   try {
-    const event = JSON.parse(line) as { Type?: string; Actor?: { ID?: string } };
-    return event.Type === 'container' ? event.Actor?.ID : undefined;
+    const event = JSON.parse(line) as { Type?: string; Action?: string; Actor?: { ID?: string } };
+    const id = event.Type === 'container' ? event.Actor?.ID : undefined;
+    return id === undefined ? undefined : { id, ...(event.Action ? { what: event.Action } : {}) };
   } catch {
     return undefined;
   }

@@ -48,7 +48,7 @@ export class DockerRuntime implements ContainerRuntime {
   private readonly logFiles: LogFiles;
   private readonly events: DockerEvents;
   private readonly sessions: OpenSessions;
-  private readonly listeners = new Set<(containerId: string | undefined) => void>();
+  private readonly listeners = new Set<(containerId: string | undefined, what?: string) => void>();
   /** By container id; valid while the list shows the same state and no event came. */
   private readonly details = new Map<string, ObservedContainer>();
   private dataDirectory: string | undefined;
@@ -73,7 +73,7 @@ export class DockerRuntime implements ContainerRuntime {
       client: this.client,
       clock: options.clock,
       label: `${OWNER_LABEL}=${options.owner}`,
-      onEvent: (id) => this.onEngineEvent(id),
+      onEvent: (id, what) => this.onEngineEvent(id, what),
     });
     this.sessions = new OpenSessions({
       clock: options.clock,
@@ -264,7 +264,7 @@ export class DockerRuntime implements ContainerRuntime {
     });
   }
 
-  onEvent(listener: (containerId: string | undefined) => void): () => void {
+  onEvent(listener: (containerId: string | undefined, what?: string) => void): () => void {
     this.listeners.add(listener);
     return () => this.listeners.delete(listener);
   }
@@ -396,11 +396,11 @@ export class DockerRuntime implements ContainerRuntime {
     }
   }
 
-  private onEngineEvent(id: string | undefined): void {
+  private onEngineEvent(id: string | undefined, what?: string): void {
     if (id === undefined) this.details.clear();
     else this.details.delete(id);
     this.sessions.look(id);
-    for (const listener of this.listeners) listener(id);
+    for (const listener of this.listeners) listener(id, what);
   }
 
   private async resize(path: string, columns: number, rows: number): Promise<void> {

@@ -78,6 +78,8 @@ export class ImageManager {
   private readonly pulls: SharedPulls;
   /** Ids of images whose programs the kernel refused, whatever they say of their architecture. */
   private readonly unrunnable = new Set<string>();
+  /** By name: questions to the engine that it has not answered yet. */
+  private readonly asking = new Map<string, Promise<ObservedImage | undefined>>();
 
   constructor(options: {
     runtime: ContainerRuntime;
@@ -236,10 +238,21 @@ export class ImageManager {
 
   private async find(image: ImageReference): Promise<ReadyImage | undefined> {
     for (const name of this.parts ? await this.puller.names(image) : [image.engineName]) {
-      const found = await this.runtime.inspectImage(name);
+      const found = await this.inspect(name);
       if (found) return this.withDigest(found, name, image);
     }
     return undefined;
+  }
+
+  /** Pods that come together ask for their image with one call. */
+  private inspect(name: string): Promise<ObservedImage | undefined> {
+    const asked = this.asking.get(name) ?? this.runtime.inspectImage(name);
+    if (!this.asking.has(name)) {
+      this.asking.set(name, asked);
+      const answered = (): boolean => this.asking.delete(name);
+      asked.then(answered, answered);
+    }
+    return asked;
   }
 
   private withDigest(found: ObservedImage, name: string, image: ImageReference): ReadyImage {

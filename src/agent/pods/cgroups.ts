@@ -71,28 +71,31 @@ export function qosOf(pod: Pod): QosClass {
 }
 
 /** A pod is limited as a whole where it says so, or where every container of it is limited. */
+export function limitsWhole(spec: Pod['spec'], name: 'cpu' | 'memory'): boolean {
+  const containers = [...(spec?.containers ?? []), ...(spec?.initContainers ?? [])];
+  return (
+    spec?.resources?.limits?.[name] !== undefined ||
+    containers.every(({ resources }) => {
+      const limit = resources?.limits?.[name];
+      return limit !== undefined && parseQuantity(limit).nano > 0n;
+    })
+  );
+}
+
 export function podCgroupLimits(pod: Pod): CgroupLimits {
   const spec = (pod.spec ?? { containers: [] }) as unknown as JsonObject;
   if (qosOf(pod) === 'BestEffort') return { cpuShares: LEAST_SHARES };
   const requests = podRequests(spec);
   const limits = podLimits(spec);
-  const own = pod.spec?.resources?.limits ?? {};
-  const containers = [...(pod.spec?.containers ?? []), ...(pod.spec?.initContainers ?? [])];
-  const declared = (name: string): boolean =>
-    own[name] !== undefined ||
-    containers.every(({ resources }) => {
-      const limit = resources?.limits?.[name];
-      return limit !== undefined && parseQuantity(limit).nano > 0n;
-    });
   const cpu = limits.get('cpu');
   const memory = limits.get('memory');
   const cpuRequest = requests.get('cpu');
   return {
     cpuShares: sharesOf(cpuRequest ? milliUnits(cpuRequest) : 0),
-    ...(cpu && declared('cpu')
+    ...(cpu && limitsWhole(pod.spec, 'cpu')
       ? { cpuQuotaUs: Math.max((milliUnits(cpu) * PERIOD_US) / 1000, LEAST_QUOTA_US) }
       : {}),
-    ...(memory && declared('memory') ? { memoryBytes: wholeUnits(memory) } : {}),
+    ...(memory && limitsWhole(pod.spec, 'memory') ? { memoryBytes: wholeUnits(memory) } : {}),
   };
 }
 

@@ -76,15 +76,17 @@ function initializedVerdict({ pod, initContainerStatuses, containerStatuses, pha
 function containersReadyVerdict({ pod, initContainerStatuses, containerStatuses, phase }: Input): Verdict {
   const unknown: string[] = [];
   const unready: string[] = [];
-  const check = (name: string, statuses: readonly ContainerStatus[]): void => {
-    const status = statuses.find((each) => each.name === name);
-    if (!status) unknown.push(name);
-    else if (!status.ready) unready.push(name);
+  const ready = new Map(
+    [...initContainerStatuses, ...containerStatuses].map((each) => [each.name, each.ready]),
+  );
+  const check = (name: string): void => {
+    if (!ready.has(name)) unknown.push(name);
+    else if (!ready.get(name)) unready.push(name);
   };
   for (const container of pod.spec?.initContainers ?? []) {
-    if (roleOfInit(container) === 'sidecar') check(container.name, initContainerStatuses);
+    if (roleOfInit(container) === 'sidecar') check(container.name);
   }
-  for (const { name } of pod.spec?.containers ?? []) check(name, containerStatuses);
+  for (const { name } of pod.spec?.containers ?? []) check(name);
   if (phase === 'Succeeded' && unknown.length === 0) return { status: 'False', reason: 'PodCompleted' };
   if (phase === 'Failed') return { status: 'False', reason: 'PodFailed' };
   const message = messages([

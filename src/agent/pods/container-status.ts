@@ -1,11 +1,14 @@
-import type { ContainerState, ContainerStatus, PodStatus } from '../../api/types/core-v1.ts';
+import type { ContainerState, ContainerStatus, Pod, PodStatus } from '../../api/types/core-v1.ts';
 import { timestamp } from '../../lib/clock.ts';
-import type { NamedContainer } from '../names.ts';
+import { containersOf, type NamedContainer } from '../names.ts';
 import type { PodFacts } from './facts.ts';
+import { WAS_RUNNING } from './forgotten.ts';
 import type { ObservedInstance, ObservedPod } from './observe.ts';
 import { resourcesStatus } from './resize-status.ts';
+import { volumeMountStatuses } from './volume-mount-status.ts';
 
 export interface ContainerStatusContext {
+  pod: Pod;
   observed: ObservedPod;
   facts: PodFacts;
   waiting: Map<string, { reason: string; message?: string }>;
@@ -14,6 +17,7 @@ export interface ContainerStatusContext {
   imageNames: Map<string, string>;
   ended: boolean;
   hasInit: boolean;
+  node: { recursiveReadOnly?: boolean };
 }
 
 export function containerStatus(named: NamedContainer, context: ContainerStatusContext): ContainerStatus {
@@ -29,6 +33,7 @@ export function containerStatus(named: NamedContainer, context: ContainerStatusC
   const lastState = lastStateOf(current, older, state, before, context);
   const running = state.running !== undefined && current !== undefined;
   const started = running && isStarted(named, current, before, context);
+  const volumeMounts = volumeMountStatuses(container, context.node.recursiveReadOnly ?? false);
   const containerID = current ? `docker://${current.id}` : before?.containerID;
   return {
     name: container.name,
@@ -38,14 +43,35 @@ export function containerStatus(named: NamedContainer, context: ContainerStatusC
       role === 'init'
         ? state.terminated?.exitCode === 0
         : started && isReady(named, current, before, context),
-    restartCount: (current ?? instances[0])?.attempt ?? before?.restartCount ?? 0,
+    restartCount: (current ?? instances[0])?.attempt ?? countWithout(before, context),
     image: current?.image ?? before?.image ?? container.image ?? '',
     imageID: current ? imageIdOf(current, before, context) : (before?.imageID ?? ''),
     ...(containerID ? { containerID } : {}),
     ...(role === 'ephemeral' ? {} : { started }),
-    ...(role === 'ephemeral' ? {} : resourcesStatus(container, running ? current : undefined, context.facts)),
+    ...(role === 'ephemeral' && !current
+      ? {}
+      : resourcesStatus(container, running ? current : undefined, context.facts)),
+    ...(volumeMounts.length > 0 ? { volumeMounts } : {}),
+    ...userOf(current, before, context),
     ...(container.lifecycle?.stopSignal ? { stopSignal: container.lifecycle.stopSignal } : {}),
   };
+}
+
+function userOf(
+  current: ObservedInstance | undefined,
+  before: ContainerStatus | undefined,
+  { facts }: ContainerStatusContext,
+): Pick<ContainerStatus, 'user'> {
+  const linux = current && facts.users.get(current.id);
+  if (linux) return { user: { linux } };
+  const same = current && before?.containerID === `docker://${current.id}`;
+  return same && before.user ? { user: before.user } : {};
+}
+
+/** The restart count while the engine has no instance: one that vanished while it ran will be followed by another. */
+function countWithout(before: ContainerStatus | undefined, { pod }: ContainerStatusContext): number {
+  const vanished = before?.state?.running !== undefined && pod.metadata.deletionTimestamp === undefined;
+  return (before?.restartCount ?? 0) + (vanished ? 1 : 0);
 }
 
 function previousStatus({ role, container }: NamedContainer, previous: PodStatus | undefined) {
@@ -73,16 +99,6 @@ function currentState(
   }
   if (current) return { terminated: terminated(current, context) };
   if (before?.state?.terminated) return before.state;
-  if (before?.state?.running) {
-    // It ran, and the engine knows nothing of it: the kubelet tells it so.
-    return {
-      terminated: {
-        exitCode: 137,
-        reason: 'ContainerStatusUnknown',
-        message: 'The container could not be located when the pod was terminated',
-      },
-    };
-  }
   return { waiting: { reason: context.hasInit ? 'PodInitializing' : 'ContainerCreating' } };
 }
 
@@ -95,12 +111,16 @@ function lastStateOf(
 ): ContainerState {
   if (state.waiting && current?.state === 'exited') return { terminated: terminated(current, context) };
   if (older) return { terminated: terminated(older, context) };
+  // It ran, or had ended, and the engine knows nothing of it any more.
+  if (!current && before?.state?.running) return { terminated: WAS_RUNNING };
+  const ended = before?.state?.terminated;
+  if (current && ended && ended.containerID !== `docker://${current.id}`) return { terminated: ended };
   return before?.lastState ?? {};
 }
 
 function terminated(
   instance: ObservedInstance,
-  { messages }: ContainerStatusContext,
+  { messages, pod }: ContainerStatusContext,
 ): NonNullable<ContainerState['terminated']> {
   const exitCode = instance.exitCode ?? 0;
   const neverRan = instance.startedAt === undefined;
@@ -114,12 +134,22 @@ function terminated(
         : exitCode === 0
           ? 'Completed'
           : 'Error',
-    ...(message ? { message } : {}),
+    ...(message ? { message: shortened(message, pod) } : {}),
     // A container that could not be started has, by dockershim's word, started and finished when it was created.
     startedAt: timestamp(instance.startedAt ?? instance.createdAt),
     finishedAt: timestamp(instance.finishedAt ?? instance.createdAt),
     containerID: `docker://${instance.id}`,
   };
+}
+
+/** Bytes of the termination messages of a pod's containers together. */
+const MOST_WORDS = 12 * 1024;
+
+function shortened(message: string, pod: Pod): string {
+  const most = Math.floor(MOST_WORDS / containersOf(pod).length);
+  const bytes = Buffer.from(message);
+  // Not in the middle of a character.
+  return bytes.length <= most ? message : bytes.toString('utf8', 0, most).replace(/\uFFFD+$/, '');
 }
 
 function isStarted(

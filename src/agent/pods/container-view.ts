@@ -31,6 +31,8 @@ export class ContainerView {
   /** Removed lately: a list that was under way must not bring them back. */
   private readonly removed = new Map<string, number>();
   private readonly refreshing = new Map<string, { again: boolean }>();
+  /** Containers that are being started by us; a look follows. */
+  private readonly starting = new Set<string>();
   private looks = 0;
   private unsubscribe: (() => void) | undefined;
   private timer: Timer | undefined;
@@ -60,9 +62,9 @@ export class ContainerView {
   /** Lists once; an engine that is away is tried until it is there. */
   async start(): Promise<void> {
     this.running = true;
-    this.unsubscribe = this.runtime.onEvent((id) => {
+    this.unsubscribe = this.runtime.onEvent((id, what) => {
       if (id === undefined) void this.resync();
-      else void this.refresh(id).catch(() => {});
+      else if (what !== 'start' || !this.starting.has(id)) void this.refresh(id).catch(() => {});
     });
     await this.resync();
   }
@@ -124,6 +126,20 @@ export class ContainerView {
       } while (state.again);
     } finally {
       this.refreshing.delete(id);
+    }
+  }
+
+  /** Starts a container and looks at it, whatever came of it: the news of that start need no look of their own. */
+  async lookAfter(id: string, start: () => Promise<void>): Promise<void> {
+    this.starting.add(id);
+    try {
+      await start();
+      await this.look(id);
+    } catch (error) {
+      await this.look(id).catch(() => {});
+      throw error;
+    } finally {
+      this.starting.delete(id);
     }
   }
 

@@ -8,30 +8,22 @@ import { containersOf, identity, LABEL, type NamedContainer } from '../names.ts'
 import { type ContainerMount, type ContainerSpec, RuntimeError } from '../runtime.ts';
 import { VolumeError } from '../volumes/port.ts';
 import { IMAGE_BACKOFF, nextBackoff } from './backoff.ts';
-import type { PodFacts } from './facts.ts';
-import { latest, type ObservedPod } from './observe.ts';
+import { latest } from './observe.ts';
 import { backoffKey } from './plan-containers.ts';
 import { resizePod } from './resize.ts';
 import type { PodServices } from './services.ts';
 import { StepError } from './step-error.ts';
-import type { Step } from './steps.ts';
+import type { Step, StepOf } from './steps.ts';
+import { endContainer, hookTarget, runPreStop, stopContainer } from './stop.ts';
+import type { PodSubject } from './subject.ts';
 
-/** The kubelet's least time between SIGTERM and SIGKILL. */
-const LEAST_STOP_SECONDS = 2;
 const RETRY = { retryMs: 1_000, longestMs: 30_000 };
 const CONTAINER_RETRY = { retryMs: 10_000, longestMs: 10_000 };
+/** The kubelet's back-off for volumes. */
 const VOLUME_RETRY = { retryMs: 500, longestMs: 122_000 };
+/** For those that one look at the board's own files decides: who plugs the camera in does not want to wait for minutes. */
+const LOCAL_VOLUME_RETRY = { retryMs: 500, longestMs: 4_000 };
 const HOOK_TIMEOUT_MS = 10 * 60_000;
-
-type StepOf<Kind extends Step['kind']> = Extract<Step, { kind: Kind }>;
-
-/** The pod that steps are about: `pod` is undefined when only the engine knows of it. */
-export interface PodSubject {
-  uid: string;
-  pod: Pod | undefined;
-  facts: PodFacts;
-  observed: () => ObservedPod;
-}
 
 /**
  * Carries out one step of a plan. What it changes is visible in the view and the facts when it resolves. Throws StepError
@@ -41,6 +33,10 @@ export async function execute(step: Step, subject: PodSubject, services: PodServ
   switch (step.kind) {
     case 'StopContainer':
       return await stopContainer(step, subject, services);
+    case 'PreStop':
+      await runPreStop(step, subject, services);
+      subject.facts.preStopped.add(step.id);
+      return;
     case 'RemoveContainer':
       return await removeContainer(step, subject, services);
     case 'RemoveSandbox':
@@ -74,13 +70,7 @@ async function executeStart(step: Step, pod: Pod, subject: PodSubject, services:
     case 'CreateSandbox':
       return await sandboxStep(pod, services, () => createSandbox(step, pod, subject, services));
     case 'StartSandbox':
-      return await sandboxStep(pod, services, async () => {
-        try {
-          await services.startLimiter.run(() => services.runtime.start(step.id), subject.uid);
-        } finally {
-          await services.view.look(step.id);
-        }
-      });
+      return await sandboxStep(pod, services, () => start(step.id, subject.uid, services));
     case 'AttachNetwork':
       return await sandboxStep(pod, services, () => attachNetwork(step, pod, subject, services));
     case 'CreateContainer':
@@ -109,8 +99,13 @@ async function prepareVolumes(pod: Pod, { facts }: PodSubject, services: PodServ
     const text = (error as Error).message;
     const message =
       error instanceof VolumeError ? `MountVolume.SetUp failed for volume "${error.volume}" : ${text}` : text;
-    services.events.pod(pod, 'Warning', 'FailedMount', message);
-    throw new StepError({ reason: 'FailedMount', message, ...VOLUME_RETRY });
+    const before = facts.failures.get('PrepareVolumes');
+    // Told as rarely as by a kubelet that looks at 1, 2, 4, 8, … times half a second.
+    if (before?.message !== message || isPowerOfTwo(before.count + 1)) {
+      services.events.pod(pod, 'Warning', 'FailedMount', message);
+    }
+    const costly = error instanceof VolumeError && error.costly;
+    throw new StepError({ reason: 'FailedMount', message, ...(costly ? VOLUME_RETRY : LOCAL_VOLUME_RETRY) });
   }
 }
 
@@ -138,7 +133,6 @@ async function pullImage(
     // A bound pod cannot move: one that has a controller ends here, and the controller's next goes where it can run.
     if (error.wrongArchitecture && named.role !== 'ephemeral' && isReplaced(pod)) {
       subject.facts.killed = { reason: 'ImageArchitecture', message: `Pod was rejected: ${error.message}` };
-      services.allocations.release(subject.uid);
     }
     services.events.container(pod, named, 'Warning', 'Failed', `Error: ${error.reason}`);
     const pulls = error.reason === 'ErrImagePull';
@@ -341,6 +335,12 @@ async function create(wanted: ContainerSpec, imageId: string, services: PodServi
   });
 }
 
+function start(id: string, podUid: string, services: PodServices): Promise<void> {
+  return services.view.lookAfter(id, () =>
+    services.startLimiter.run(() => services.runtime.start(id), podUid),
+  );
+}
+
 async function startContainer(
   step: StepOf<'StartContainer'>,
   pod: Pod,
@@ -349,10 +349,9 @@ async function startContainer(
 ): Promise<void> {
   const named = find(pod, step.container);
   try {
-    await services.startLimiter.run(() => services.runtime.start(step.id), subject.uid);
+    await start(step.id, subject.uid, services);
   } catch (error) {
     if (isAway(error)) throw error;
-    await services.view.look(step.id);
     const text = (error as Error).message;
     const quoted = `failed to start container "${step.id}": Error response from daemon: ${text}`;
     // The id would make every attempt's event a new one.
@@ -366,44 +365,25 @@ async function startContainer(
     throw new StepError({ reason: 'RunContainerError', message: quoted, ...CONTAINER_RETRY });
   }
   services.events.container(pod, named, 'Normal', 'Started', 'Container started');
-  await services.view.look(step.id);
+  const pid = services.view.container(step.id)?.pid;
+  const user = pid === undefined ? undefined : await services.processUser?.(pid);
+  if (user) subject.facts.users.set(step.id, user);
   const hook = named.container.lifecycle?.postStart;
   if (!hook) return;
   try {
-    await services.handlers.hook(hook, where(pod, named, step.id, subject), HOOK_TIMEOUT_MS);
+    await services.handlers.hook(hook, hookTarget(pod, named, step.id, subject), HOOK_TIMEOUT_MS);
   } catch (error) {
     services.events.container(pod, named, 'Warning', 'FailedPostStartHook', 'PostStartHook failed');
     services.events.container(pod, named, 'Normal', 'Killing', 'FailedPostStartHook');
-    await services.runtime.stop(step.id, pod.spec?.terminationGracePeriodSeconds ?? 30);
-    await services.view.look(step.id);
+    const { preStop } = named.container.lifecycle ?? {};
+    const deadline = services.clock.monotonic() + (pod.spec?.terminationGracePeriodSeconds ?? 30) * 1000;
+    await endContainer({ ...step, deadline, ...(preStop ? { preStop } : {}) }, subject, services);
     throw new StepError({
       reason: 'PostStartHookError',
       message: (error as Error).message,
       ...CONTAINER_RETRY,
     });
   }
-}
-
-async function stopContainer(
-  step: StepOf<'StopContainer'>,
-  subject: PodSubject,
-  services: PodServices,
-): Promise<void> {
-  const { pod } = subject;
-  const named = pod && containersOf(pod).find(({ container }) => container.name === step.container);
-  if (pod && named) services.events.container(pod, named, 'Normal', 'Killing', step.message);
-  const left = (): number => step.deadline - services.clock.monotonic();
-  if (step.preStop && pod && named && left() > 0) {
-    await services.handlers.hook(step.preStop, where(pod, named, step.id, subject), left()).catch(() => {
-      services.events.container(pod, named, 'Warning', 'FailedPreStopHook', 'PreStopHook failed');
-    });
-  }
-  // An eviction is in a hurry.
-  const least = Math.min(LEAST_STOP_SECONDS, subject.facts.killed?.graceSeconds ?? LEAST_STOP_SECONDS);
-  const grace = Math.max(least, Math.ceil(left() / 1000));
-  if (step.restarts) subject.facts.mustRestart.add(step.id);
-  await services.runtime.stop(step.id, grace);
-  await services.view.look(step.id);
 }
 
 async function removeContainer(
@@ -416,6 +396,8 @@ async function removeContainer(
   services.view.forget(step.id);
   subject.facts.ended.delete(step.id);
   subject.facts.applied.delete(step.id);
+  subject.facts.users.delete(step.id);
+  subject.facts.preStopped.delete(step.id);
   subject.facts.mustRestart.delete(step.id);
   subject.facts.failures.delete(`StartContainer/${step.id}`);
   if (container) {
@@ -447,14 +429,14 @@ async function teardown({ uid, facts }: PodSubject, services: PodServices): Prom
   facts.volumesReleased = true;
 }
 
+function isPowerOfTwo(count: number): boolean {
+  return Number.isInteger(Math.log2(count));
+}
+
 function find(pod: Pod, name: string): NamedContainer {
   const named = containersOf(pod).find(({ container }) => container.name === name);
   if (!named) throw new Error(`pod ${identity(pod).name} has no container ${name}`);
   return named;
-}
-
-function where(pod: Pod, { container }: NamedContainer, containerId: string, { facts }: PodSubject) {
-  return { pod, container, containerId, podIP: facts.network?.ips[0] };
 }
 
 function identityOf(labels: Record<string, string>): { namespace: string; name: string; uid: string } {

@@ -1,3 +1,4 @@
+import type { LinuxContainerUser } from '../../api/types/core-v1.ts';
 import type { EndOrder } from '../eviction/port.ts';
 import type { ResourceLimits } from '../runtime.ts';
 import type { Backoff } from './backoff.ts';
@@ -41,24 +42,34 @@ export interface PodFacts {
   probes: Map<string, ProbeResults>;
   /** Monotonic; set when the pod began to terminate. */
   terminatingSince: number | undefined;
+  /** Monotonic; set when the node began to end it: deleted, killed or terminal. */
+  endingSince: number | undefined;
+  /** Ids of sidecars whose preStop hook has run. */
+  preStopped: Set<string>;
   /** The pod is to be ended and stays Failed with this reason (deadline, eviction). */
   killed: EndOrder | undefined;
   /** `killed` before it began: the node does not take it. */
   rejected: boolean;
-  /** Reached a final phase; containers stay, everything else is given back. */
+  /** Its work is done; containers stay, everything else is given back. */
   terminal: boolean;
+  /** It is ended (deleted, killed, terminal) and nothing of it runs or is being started: only now may others hear so. */
+  stopped: boolean;
   /** Nothing of the pod is left in the network and on disk. */
   networkReleased: boolean;
   volumesReleased: boolean;
   cgroupReleased: boolean;
   logsRemoved: boolean;
+  /** Instance id -> whom its first process runs as. */
+  users: Map<string, LinuxContainerUser>;
   /** Instance id -> the limits that it was updated to. */
   applied: Map<string, ResourceLimits>;
   /** Instances that are run again whatever their restart policy says: their image or their resources have changed. */
   mustRestart: Set<string>;
   resize: ResizeState;
-  /** Container name -> restart count that the pod's status told when the engine had no instance. */
+  /** Container name -> the least number that its next instance may have, whatever the engine has forgotten. */
   restartCounts: Map<string, number>;
+  /** See forgottenExits. */
+  forgotten: ReadonlyMap<string, number>;
 }
 
 export function newFacts(): PodFacts {
@@ -72,16 +83,21 @@ export function newFacts(): PodFacts {
     network: undefined,
     probes: new Map(),
     terminatingSince: undefined,
+    endingSince: undefined,
+    preStopped: new Set(),
     killed: undefined,
     rejected: false,
     terminal: false,
+    stopped: false,
     networkReleased: false,
     volumesReleased: false,
     cgroupReleased: false,
     logsRemoved: false,
+    users: new Map(),
     applied: new Map(),
     mustRestart: new Set(),
     resize: {},
     restartCounts: new Map(),
+    forgotten: new Map(),
   };
 }

@@ -2,6 +2,7 @@ import type { Pod } from '../../api/types/core-v1.ts';
 import type { Logger } from '../../lib/logger.ts';
 import { CgroupFiles, type CgroupSetup } from './cgroup-files.ts';
 import { memoryUse } from './memory-use.ts';
+import { processUser } from './process-user.ts';
 import type { PodServices } from './services.ts';
 import { systemctl } from './systemctl.ts';
 
@@ -11,7 +12,7 @@ export function machineGroups(options: {
   cores: number;
   logger: Logger;
   event: (pod: Pod, type: 'Warning', reason: string, message: string) => void;
-}): Pick<PodServices, 'cgroups' | 'memoryUse'> {
+}): Pick<PodServices, 'cgroups' | 'memoryUse' | 'processUser'> {
   const { event, ...rest } = options;
   const cgroups = new CgroupFiles({
     ...rest,
@@ -20,5 +21,5 @@ export function machineGroups(options: {
     onUnlimited: (pod, reason) =>
       event(pod, 'Warning', 'LimitNotHonoured', `the limits of the pod as a whole: ${reason}`),
   });
-  return { cgroups, memoryUse };
+  return { cgroups, memoryUse, processUser };
 }

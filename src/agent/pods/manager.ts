@@ -150,13 +150,26 @@ export class PodManager implements Service, EvictablePods {
       living.push({ uid, ips: saved.ips, hostPorts: pod ? hostPorts(pod) : [] });
     }
     try {
-      await network.adopt(living);
+      await network.adopt(living, this.formerAddresses());
     } catch (error) {
       logger.error({ error: (error as Error).message }, 'the pod network could not adopt the running pods');
     }
     this.state = 'running';
     for (const pod of desired.pods()) this.wanted(identity(pod).uid);
     await this.sweep();
+  }
+
+  /** By uid. A pod that is started again, after a power cut say, is to be found where it was. */
+  private formerAddresses(): Map<string, string> {
+    const { desired, lastStatus } = this.services;
+    const former = new Map<string, string>();
+    for (const pod of desired.pods()) {
+      const { uid } = identity(pod);
+      const { podIP, phase } = lastStatus(uid) ?? {};
+      const ended = phase === 'Succeeded' || phase === 'Failed';
+      if (podIP !== undefined && !ended && !pod.spec?.hostNetwork) former.set(uid, podIP);
+    }
+    return former;
   }
 
   /** What is left of pods that nobody wants: containers, and directories whose containers are gone already. */

@@ -17,6 +17,7 @@ import { SerialByKey } from '../../lib/serial.ts';
 import {
   asksLoopback,
   type ClusterDns,
+  type DnsNotice,
   formatResolvConf,
   parseResolvConf,
   type ResolverConfig,
@@ -44,7 +45,7 @@ export interface NodePodFilesOptions {
   /** Undefined while the cluster has no DNS. */
   clusterDns: () => ClusterDns | undefined;
   clusterDomain: () => string;
-  onDnsFallback: (pod: Pod) => void;
+  onDnsNotice: (pod: Pod, notice: DnsNotice) => void;
 }
 
 export class NodePodFiles implements PodFiles {
@@ -65,9 +66,9 @@ export class NodePodFiles implements PodFiles {
     const { uid } = identity(pod);
     await mkdir(this.volatile(uid), { recursive: true, mode: 0o755 });
     const { hosts, resolvConf } = this.paths(uid);
-    const { config, fellBack } = resolverConfig(pod, await this.nodeResolver(), this.options.clusterDns());
+    const { config, notices } = resolverConfig(pod, await this.nodeResolver(), this.options.clusterDns());
     const written = await writeIfMissing(resolvConf, formatResolvConf(config));
-    if (written && fellBack) this.options.onDnsFallback(pod);
+    if (written) for (const notice of notices) this.options.onDnsNotice(pod, notice);
     await writeIfMissing(hosts, '');
   }
 
@@ -76,9 +77,8 @@ export class NodePodFiles implements PodFiles {
     const content = pod.spec?.hostNetwork
       ? hostNetworkHosts(pod, await this.readEtc('hosts'))
       : podHosts(pod, ips, this.options.clusterDomain());
-    await mkdir(this.volatile(uid), { recursive: true, mode: 0o755 });
     // In place: the file may be mounted into a container already.
-    await writeFile(this.paths(uid).hosts, content, { mode: 0o644 });
+    await inDirectory(this.volatile(uid), () => writeFile(this.paths(uid).hosts, content, { mode: 0o644 }));
   }
 
   async createTerminationLog(podUid: string, container: string, attempt: number): Promise<string> {
@@ -102,8 +102,10 @@ export class NodePodFiles implements PodFiles {
   }
 
   async saveNetwork(podUid: string, network: { sandboxId: string; ips: string[] }): Promise<void> {
-    await mkdir(this.volatile(podUid), { recursive: true, mode: 0o755 });
-    await writeFile(join(this.volatile(podUid), 'network.json'), JSON.stringify(network), { mode: 0o600 });
+    const directory = this.volatile(podUid);
+    await inDirectory(directory, () =>
+      writeFile(join(directory, 'network.json'), JSON.stringify(network), { mode: 0o600 }),
+    );
   }
 
   async loadNetwork(podUid: string): Promise<{ sandboxId: string; ips: string[] } | undefined> {
@@ -169,9 +171,8 @@ export class NodePodFiles implements PodFiles {
     await mkdir(dirname(path), { recursive: true, mode: 0o755 });
     await link(join(engine, 'containers', containerId, `${containerId}-json.log`), path);
     const legacy = this.legacyLink(identity(pod), container, containerId);
-    await mkdir(dirname(legacy), { recursive: true, mode: 0o755 });
-    await link(path, legacy);
-    await this.removeDangling(pod, container, `${attempt}.log`);
+    await inDirectory(dirname(legacy), () => link(path, legacy));
+    if (attempt > 0) await this.removeDangling(pod, container, `${attempt}.log`);
   }
 
   /** Links of earlier instances that somebody else has removed (`docker rm`), perhaps while there was no agent. */
@@ -246,6 +247,15 @@ async function writeIfMissing(path: string, content: string): Promise<boolean> {
     if ((error as NodeJS.ErrnoException).code === 'EEXIST') return false;
     throw error;
   }
+}
+
+/** Makes the directory only if that is what is missing: it nearly always stands. */
+async function inDirectory(directory: string, write: () => Promise<void>): Promise<void> {
+  await write().catch(async (error: NodeJS.ErrnoException) => {
+    if (error.code !== 'ENOENT') throw error;
+    await mkdir(directory, { recursive: true, mode: 0o755 });
+    await write();
+  });
 }
 
 async function list(directory: string): Promise<string[]> {

@@ -1,22 +1,16 @@
 import type { Container, Pod } from '../../api/types/core-v1.ts';
 import { containerHash, containersOf, identity, type NamedContainer } from '../names.ts';
 import { goDuration, retryAt } from './backoff.ts';
-import { latest, type ObservedInstance, type ObservedSandbox } from './observe.ts';
+import { latest, type ObservedInstance, type ObservedPod, type ObservedSandbox } from './observe.ts';
 import type { Draft } from './plan.ts';
 import { resizeRestarts } from './plan-resize.ts';
-import { restartPolicyOf, shouldRestart } from './restart-policy.ts';
+import { isOver, restartPolicyOf } from './restart-policy.ts';
 import { keyOf, type Step } from './steps.ts';
 
 /** The containers of a pod whose sandbox exists (it may not have started yet). */
 export function planContainers(draft: Draft, pod: Pod, sandbox: ObservedSandbox): void {
   const all = containersOf(pod);
-  const regularStarted = all.some(
-    ({ role, container }) =>
-      role === 'regular' &&
-      (draft.input.observed.containers.get(container.name) ?? []).some(
-        (instance) => instance.sandboxId === sandbox.id && instance.startedAt !== undefined,
-      ),
-  );
+  const regularStarted = isInitialized(all, draft.input.observed);
   let blocked = false;
   for (const named of all) {
     const { role } = named;
@@ -32,6 +26,20 @@ export function planContainers(draft: Draft, pod: Pod, sandbox: ObservedSandbox)
     if (role !== 'regular' && !regularStarted) blocked = !initDone(draft, sandbox, named);
     if (role === 'regular') blocked = waitsForPostStart(draft, sandbox, named);
   }
+}
+
+/** Has a regular container started in the pod's newest sandbox? */
+export function isInitialized(
+  all: readonly NamedContainer[],
+  { sandboxes, containers }: ObservedPod,
+): boolean {
+  return all.some(
+    ({ role, container }) =>
+      role === 'regular' &&
+      (containers.get(container.name) ?? []).some(
+        ({ sandboxId, startedAt }) => sandboxId === sandboxes[0]?.id && startedAt !== undefined,
+      ),
+  );
 }
 
 /** May the next container start? An init container has to succeed, a sidecar to be started (startup probe included). */
@@ -64,7 +72,7 @@ function planContainer(draft: Draft, pod: Pod, sandbox: ObservedSandbox, named: 
   }
   // An init container that has succeeded in an earlier sandbox runs again in this one.
   const stale = role === 'init' && instance?.sandboxId !== sandbox.id;
-  if (instance && !stale && !shouldRestart(pod, named, instance, draft.input.facts.mustRestart)) return;
+  if (!stale && isOver(pod, named, instance, draft.input.facts)) return;
   const startFailure = instance && draft.input.facts.failures.get(`StartContainer/${instance.id}`);
   if (startFailure)
     draft.waiting.set(container.name, { reason: startFailure.reason, message: startFailure.message });

@@ -1,15 +1,17 @@
 import type { Lifecycle } from '../../api/types/core-v1.ts';
 import { containersOf, LABEL } from '../names.ts';
-import type { ObservedInstance } from './observe.ts';
+import type { ObservedInstance, ObservedPod } from './observe.ts';
 import type { Draft } from './plan.ts';
+import type { Step } from './steps.ts';
 
 const DEFAULT_GRACE_SECONDS = 30;
 /** The kubelet leaves a container at least this long after its preStop hook has used the grace period up. */
 const LEAST_GRACE_MS = 2_000;
 
 /**
- * Stops every container of the pod: all but the sidecars at the same time, then the sidecars, last started first.
- * Returns true when nothing runs and nothing is being started or stopped any more.
+ * Stops every container of the pod: all but the sidecars at the same time, then the sidecars, last started first, or all
+ * that are left when the grace period is over. Hooks run at once, those of sidecars too. Returns true when nothing runs and
+ * nothing is being started or stopped any more.
  */
 export function planTermination(draft: Draft, reason?: string): boolean {
   const { observed, facts, now } = draft.input;
@@ -26,22 +28,44 @@ export function planTermination(draft: Draft, reason?: string): boolean {
   }
   const mains = running.filter((instance) => !sidecars.includes(instance.name));
   for (const instance of mains) stop(draft, instance, deadline, reason);
-  if (mains.length === 0) {
-    const last = sidecars.findLast((name) => running.some((instance) => instance.name === name));
-    for (const instance of running) {
-      if (instance.name !== last) continue;
-      // What is left of the grace period belongs to the sidecars; something is always left.
-      stop(draft, instance, Math.max(deadline, now + LEAST_GRACE_MS), reason);
-    }
+  const late = now >= deadline;
+  const last = sidecars.findLast((name) => running.some((instance) => instance.name === name));
+  for (const instance of running) {
+    if (!sidecars.includes(instance.name)) continue;
+    if (!late) draft.wake(deadline);
+    const turn = late || (mains.length === 0 && instance.name === last);
+    if (!hookDone(draft, instance, deadline) && !late) continue;
+    // What is left of the grace period belongs to the sidecars; something is always left.
+    if (turn) stop(draft, instance, Math.max(deadline, now + LEAST_GRACE_MS), reason);
   }
-  // The deadline may have been brought forward (a second delete with a shorter period): look again when it is due.
-  if (running.length > 0) return false;
-  for (const step of facts.inFlight.values()) {
-    if (step.kind === 'CreateSandbox' || step.kind === 'CreateContainer') return false;
-    if (step.kind === 'StartContainer' || step.kind === 'StartSandbox') return false;
-    if (step.kind === 'AttachNetwork' || step.kind === 'PrepareVolumes') return false;
+  return nothingRuns(observed, facts.inFlight);
+}
+
+/** Has the sidecar's preStop hook run, if it has one? It is seen to. */
+function hookDone(draft: Draft, instance: ObservedInstance, deadline: number): boolean {
+  const { id, name } = instance;
+  const preStop = preStopOf(draft, instance);
+  if (!preStop || draft.input.facts.preStopped.has(id)) return true;
+  if (draft.isInFlight('StopContainer', id)) return true;
+  draft.add({ kind: 'PreStop', container: name, id, deadline, preStop });
+  return false;
+}
+
+const STARTING: ReadonlySet<Step['kind']> = new Set([
+  'CreateSandbox',
+  'StartSandbox',
+  'AttachNetwork',
+  'PrepareVolumes',
+  'CreateContainer',
+  'StartContainer',
+]);
+
+/** No container runs, and nothing is under way that could make one run. */
+export function nothingRuns({ containers }: ObservedPod, inFlight: ReadonlyMap<string, Step>): boolean {
+  for (const instances of containers.values()) {
+    if (instances.some(({ state }) => state === 'running')) return false;
   }
-  return true;
+  return [...inFlight.values()].every(({ kind }) => !STARTING.has(kind));
 }
 
 /**
@@ -71,7 +95,7 @@ function terminationDeadline(draft: Draft): number {
     pod?.metadata.deletionGracePeriodSeconds ??
     pod?.spec?.terminationGracePeriodSeconds ??
     numberOr(labels[LABEL.gracePeriod], DEFAULT_GRACE_SECONDS);
-  return (facts.terminatingSince ?? now) + seconds * 1000;
+  return (facts.terminatingSince ?? facts.endingSince ?? now) + seconds * 1000;
 }
 
 function stop(draft: Draft, instance: ObservedInstance, deadline: number, reason: string | undefined): void {
@@ -80,7 +104,9 @@ function stop(draft: Draft, instance: ObservedInstance, deadline: number, reason
     if (step.kind === 'StopContainer' && step.id === instance.id && step.deadline <= deadline + 1000) return;
   }
   const repeated = draft.isInFlight('StopContainer', instance.id);
-  const preStop = repeated ? undefined : preStopOf(draft, instance);
+  const hooked =
+    repeated || draft.input.facts.preStopped.has(instance.id) || draft.isInFlight('PreStop', instance.id);
+  const preStop = hooked ? undefined : preStopOf(draft, instance);
   draft.add({
     kind: 'StopContainer',
     container: instance.name,

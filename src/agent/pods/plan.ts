@@ -5,7 +5,7 @@ import { isEmpty, latest, type ObservedPod } from './observe.ts';
 import { planContainers } from './plan-containers.ts';
 import { inPlaceResizes } from './plan-resize.ts';
 import { planRelease, planTermination } from './plan-termination.ts';
-import { shouldRestart } from './restart-policy.ts';
+import { isOver } from './restart-policy.ts';
 import { keyOf, type Step } from './steps.ts';
 
 export interface PlanInput {
@@ -88,8 +88,7 @@ function planNewSandbox(draft: Draft, pod: Pod): void {
   const previous = observed.sandboxes[0];
   const wanted = containersOf(pod).some((named) => {
     if (named.role === 'init' || named.role === 'ephemeral') return false;
-    const instance = latest(observed, named.container.name);
-    return instance?.state !== 'exited' || shouldRestart(pod, named, instance, facts.mustRestart);
+    return !isOver(pod, named, latest(observed, named.container.name), facts);
   });
   if (!wanted) return;
   if (previous && !planTermination(draft, 'Pod sandbox changed, it will be killed and re-created.')) return;
@@ -107,9 +106,8 @@ function planNewSandbox(draft: Draft, pod: Pod): void {
   for (const named of containersOf(pod)) {
     // Images are looked for (and pulled) while the sandbox comes up, those of the first containers only.
     const { container, role } = named;
-    const instance = latest(observed, container.name);
     if (role === 'ephemeral') continue;
-    if (role === 'regular' && instance && !shouldRestart(pod, named, instance, facts.mustRestart)) continue;
+    if (role === 'regular' && isOver(pod, named, latest(observed, container.name), facts)) continue;
     draft.needImage(container.name, draft.nextAttempt(container.name));
     if (role === 'init') break;
   }
@@ -119,20 +117,17 @@ function planNewSandbox(draft: Draft, pod: Pod): void {
  * Have the regular containers ended for good (or an init container failed for good)? Sidecars do not count: they are
  * stopped when this becomes true.
  */
-export function workIsDone(
-  pod: Pod,
-  observed: ObservedPod,
-  mustRestart: ReadonlySet<string> = new Set(),
-): boolean {
+export function workIsDone(pod: Pod, observed: ObservedPod, facts: PodFacts): boolean {
   const sandbox = observed.sandboxes[0];
   let regular = 0;
   let ended = 0;
   for (const named of containersOf(pod)) {
     if (named.role === 'sidecar' || named.role === 'ephemeral') continue;
     const instance = latest(observed, named.container.name);
-    const over = instance?.state === 'exited' && !shouldRestart(pod, named, instance, mustRestart);
+    const over = isOver(pod, named, instance, facts);
     if (named.role === 'init') {
-      if (over && instance.exitCode !== 0 && (!sandbox || instance.sandboxId === sandbox.id)) return true;
+      if (over && instance && instance.exitCode !== 0 && (!sandbox || instance.sandboxId === sandbox.id))
+        return true;
       continue;
     }
     regular += 1;
@@ -181,8 +176,7 @@ export class Draft {
 
   nextAttempt(container: string): number {
     const instance = latest(this.input.observed, container);
-    if (instance) return instance.attempt + 1;
-    return this.input.facts.restartCounts.get(container) ?? 0;
+    return Math.max(instance ? instance.attempt + 1 : 0, this.input.facts.restartCounts.get(container) ?? 0);
   }
 
   isInFlight(kind: Step['kind'], subject: string): boolean {

@@ -146,6 +146,10 @@ export class ProbeRunner {
       const text = `${titleOf(kind)} probe ${verb}: ${outcome.output}`;
       this.events.container(watched.pod, watched.named, 'Warning', 'Unhealthy', text);
     }
+    if (outcome.warning !== undefined) {
+      const text = `${titleOf(kind)} probe warning: ${outcome.warning}`;
+      this.events.container(watched.pod, watched.named, 'Warning', 'ProbeWarning', text);
+    }
     const before = entry.state.verdict;
     entry.state = afterProbe(entry.state, outcome.result, timing);
     if (entry.state.verdict !== before) this.conclude(instance, watched, kind, entry);

@@ -14,15 +14,30 @@ export function restartPolicyOf(pod: Pod, { role, container }: NamedContainer): 
   return role === 'init' ? 'OnFailure' : 'Always';
 }
 
-/** Is an ended container run again? restartPolicyRules come first, in order; then the policy. */
+/** Is an ended instance followed by another? */
 export function shouldRestart(
   pod: Pod,
   named: NamedContainer,
   instance: ObservedInstance,
   mustRestart: ReadonlySet<string>,
 ): boolean {
-  if (mustRestart.has(instance.id)) return true;
-  const exitCode = instance.exitCode ?? 0;
+  return mustRestart.has(instance.id) || restartsAfter(pod, named, instance.exitCode ?? 0);
+}
+
+/** Has a container ended for good? `forgotten`: exit codes of those that the engine knows nothing of any more. */
+export function isOver(
+  pod: Pod,
+  named: NamedContainer,
+  instance: ObservedInstance | undefined,
+  facts: { mustRestart: ReadonlySet<string>; forgotten: ReadonlyMap<string, number> },
+): boolean {
+  if (instance) return instance.state === 'exited' && !shouldRestart(pod, named, instance, facts.mustRestart);
+  const exitCode = facts.forgotten.get(named.container.name);
+  return exitCode !== undefined && !restartsAfter(pod, named, exitCode);
+}
+
+/** Is a container that ended so run again? restartPolicyRules come first, in order; then the policy. */
+export function restartsAfter(pod: Pod, named: NamedContainer, exitCode: number): boolean {
   for (const rule of named.container.restartPolicyRules ?? []) {
     const { operator, values = [] } = rule.exitCodes ?? { operator: '' };
     const listed = values.includes(exitCode);

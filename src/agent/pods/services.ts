@@ -1,4 +1,4 @@
-import type { PodStatus } from '../../api/types/core-v1.ts';
+import type { LinuxContainerUser, PodStatus } from '../../api/types/core-v1.ts';
 import type { Clock } from '../../lib/clock.ts';
 import type { Logger } from '../../lib/logger.ts';
 import type { ImageManager } from '../images/image-manager.ts';
@@ -28,6 +28,8 @@ export interface NodeContext {
   features?: NodeFeatures;
   /** How many processes a container may have; absent: no limit. */
   pidsLimit?: number;
+  /** Its engine can make what is mounted below a read-only volume read-only too. */
+  recursiveReadOnly?: boolean;
   /** Pressure conditions that are True. */
   pressures?: readonly string[];
 }
@@ -67,6 +69,8 @@ export interface PodServices {
   cgroups?: PodCgroups;
   /** Bytes of memory that the group of a process uses. */
   memoryUse?: (pid: number) => Promise<number | undefined>;
+  /** Whom a process runs as. */
+  processUser?: (pid: number) => Promise<LinuxContainerUser | undefined>;
   /** Image id -> imageID as a status tells it. */
   imageNames: Map<string, string>;
 }

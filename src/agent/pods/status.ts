@@ -4,8 +4,11 @@ import { containersOf, type NamedContainer } from '../names.ts';
 import { podConditions } from './conditions.ts';
 import { type ContainerStatusContext, containerStatus } from './container-status.ts';
 import type { PodFacts } from './facts.ts';
+import { settled } from './final-status.ts';
 import { latest, type ObservedPod } from './observe.ts';
 import { podPhase } from './phase.ts';
+import { isInitialized } from './plan-containers.ts';
+import { podResources } from './pod-resources.ts';
 import { qosClass } from './qos.ts';
 import { shouldRestart } from './restart-policy.ts';
 
@@ -21,7 +24,7 @@ export interface StatusInput {
   messages: Map<string, string>;
   /** Image id -> imageID as the status tells it. */
   imageNames: Map<string, string>;
-  node: { ips: readonly string[] };
+  node: { ips: readonly string[]; recursiveReadOnly?: boolean };
   /** The pod has ended for good: its phase is Succeeded or Failed whatever its restart policy. */
   ended: boolean;
   /** Wall time, ms. */
@@ -41,36 +44,37 @@ export function computeStatus(input: StatusInput): PodStatus {
       .filter(({ role }) => roles.includes(role))
       .map(({ container }) => statuses.get(container.name))
       .filter((status) => status !== undefined);
-  const initContainerStatuses = of(['init', 'sidecar']);
-  const containerStatuses = of(['regular']);
-  const ephemeralContainerStatuses = of(['ephemeral']);
+  // Init containers in their order, the others by name.
+  const told = { initContainerStatuses: of(['init', 'sidecar']), containerStatuses: sorted(of(['regular'])) };
+  const { initContainerStatuses, containerStatuses } = facts.stopped ? settled(told) : told;
+  const ephemeralContainerStatuses = sorted(of(['ephemeral']));
 
-  const finalBefore = previous?.phase === 'Failed' || previous?.phase === 'Succeeded';
-  const phase = facts.killed
-    ? 'Failed'
-    : finalBefore
-      ? previous.phase
-      : podPhase(pod, {
-          initContainerStatuses,
-          containerStatuses,
-          ended: input.ended,
-          restarting: restarting(input, named),
-        });
-  const reason = facts.killed?.reason ?? previous?.reason;
-  const message = facts.killed?.message ?? previous?.message;
+  const phase = toldPhase(
+    podPhase(pod, {
+      initContainerStatuses,
+      containerStatuses,
+      ended: input.ended,
+      restarting: restarting(input, named),
+      initialized: isInitialized(named, observed),
+    }),
+    input,
+  );
+  const killed = facts.stopped ? facts.killed : undefined;
+  const reason = killed?.reason ?? previous?.reason;
+  const message = killed?.message ?? previous?.message;
   const sandbox = observed.sandboxes[0];
   const ready = sandbox?.state === 'running' && facts.network?.sandboxId === sandbox.id;
   const podIPs = facts.network ? facts.network.ips.map((ip) => ({ ip })) : previous?.podIPs;
   const generation = pod.metadata.generation;
   return {
     ...(generation === undefined ? {} : { observedGeneration: generation }),
-    phase: phase ?? 'Pending',
+    phase,
     conditions: podConditions({
       pod,
-      previous: withDisruption(previous?.conditions ?? pod.status?.conditions ?? [], facts, input.now),
+      previous: withDisruption(previous?.conditions ?? pod.status?.conditions ?? [], input),
       initContainerStatuses,
       containerStatuses,
-      phase: phase ?? 'Pending',
+      phase,
       sandboxReady: ready,
       terminating: input.facts.terminatingSince !== undefined,
       resize: facts.resize,
@@ -85,8 +89,26 @@ export function computeStatus(input: StatusInput): PodStatus {
     containerStatuses,
     ...(ephemeralContainerStatuses.length > 0 ? { ephemeralContainerStatuses } : {}),
     qosClass: previous?.qosClass ?? pod.status?.qosClass ?? qosClass(pod),
-    ...podLevelStatus(pod),
+    ...podResources(pod),
   };
+}
+
+function sorted(statuses: ContainerStatus[]): ContainerStatus[] {
+  return statuses.sort((left, right) => (left.name < right.name ? -1 : 1));
+}
+
+/**
+ * A final phase is told when nothing of the pod runs any more, and then for ever: others (a Job, a ReplicaSet, the
+ * scheduler) take it as the word that its place is free. The kubelet's status manager holds it back in the same way.
+ */
+function toldPhase(
+  computed: NonNullable<PodStatus['phase']>,
+  { facts, previous }: StatusInput,
+): NonNullable<PodStatus['phase']> {
+  if (previous?.phase === 'Failed' || previous?.phase === 'Succeeded') return previous.phase;
+  const phase = facts.killed ? 'Failed' : computed;
+  const final = phase === 'Failed' || phase === 'Succeeded';
+  return final && !facts.stopped ? (previous?.phase ?? 'Pending') : phase;
 }
 
 function restarting({ pod, observed, facts }: StatusInput, named: readonly NamedContainer[]): Set<string> {
@@ -104,23 +126,14 @@ function restarting({ pod, observed, facts }: StatusInput, named: readonly Named
   return names;
 }
 
-/** Of pods that ask for something as a whole. */
-function podLevelStatus({ spec }: Pod): Pick<PodStatus, 'allocatedResources' | 'resources'> {
-  if (!spec?.resources) return {};
-  const { requests, limits } = spec.resources;
-  return {
-    ...(requests ? { allocatedResources: requests } : {}),
-    resources: { ...(limits ? { limits } : {}), ...(requests ? { requests } : {}) },
-  };
-}
-
 /** A pod that this node ended for want of a resource says so in a condition, which Jobs' failure policies read. */
 function withDisruption(
   conditions: readonly PodCondition[],
-  { killed }: PodFacts,
-  now: number,
+  { pod, facts, now }: StatusInput,
 ): readonly PodCondition[] {
-  if (!killed?.disruption) return conditions;
+  const { killed, stopped } = facts;
+  const { generation } = pod.metadata;
+  if (!killed?.disruption || !stopped) return conditions;
   const type = 'DisruptionTarget';
   const reason = 'TerminationByKubelet';
   const before = conditions.find((condition) => condition.type === type);
@@ -130,6 +143,7 @@ function withDisruption(
     status: 'True',
     reason,
     message: killed.message,
+    ...(generation === undefined ? {} : { observedGeneration: generation }),
     lastTransitionTime: timestamp(now),
   };
   return [...conditions.filter((each) => each !== before), condition];

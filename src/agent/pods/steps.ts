@@ -17,11 +17,13 @@ export type Step =
       id: string;
       /** Monotonic: when SIGKILL is due. */
       deadline: number;
-      preStop?: NonNullable<Lifecycle['preStop']>;
+      preStop?: PreStop;
       message: string;
       /** It is to be run again whatever its restart policy says. */
       restarts?: boolean;
     }
+  /** The hook of a sidecar: it runs when the pod begins to end, and the sidecar goes on until its turn comes. */
+  | { kind: 'PreStop'; container: string; id: string; deadline: number; preStop: PreStop }
   /** Changes limits of running containers, one after the other, as the pod as a whole allows. */
   | { kind: 'ResizePod'; resizes: ContainerResize[] }
   | { kind: 'RemoveContainer'; id: string; container: string }
@@ -31,6 +33,10 @@ export type Step =
   | { kind: 'TeardownVolumes' }
   /** When no container of the pod is left in it. */
   | { kind: 'RemoveCgroup' };
+
+export type StepOf<Kind extends Step['kind']> = Extract<Step, { kind: Kind }>;
+
+export type PreStop = NonNullable<Lifecycle['preStop']>;
 
 export interface ContainerResize {
   container: string;
@@ -50,6 +56,7 @@ export function keyOf(step: Step): string {
     case 'StartContainer':
     case 'RemoveContainer':
     case 'RemoveSandbox':
+    case 'PreStop':
       return `${step.kind}/${step.id}`;
     case 'StopContainer':
       return `${step.kind}/${step.id}/${Math.round(step.deadline)}`;

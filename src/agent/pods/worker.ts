@@ -9,8 +9,10 @@ import { RuntimeError } from '../runtime.ts';
 import { ActiveTime } from './active-time.ts';
 import { execute } from './execute.ts';
 import { newFacts, type PodFacts } from './facts.ts';
+import { forgottenExits } from './forgotten.ts';
 import { latest, type ObservedInstance, type ObservedPod } from './observe.ts';
 import { type Plan, plan, workIsDone } from './plan.ts';
+import { nothingRuns } from './plan-termination.ts';
 import { ProbeRunner } from './probe-runner.ts';
 import { progressResize } from './resize-progress.ts';
 import type { PodServices } from './services.ts';
@@ -83,7 +85,10 @@ export class PodWorker {
     this.orphan = pod === undefined;
     if (pod) {
       if (!before) this.begin(pod);
-      this.pod = this.facts.terminal ? pod : this.services.allocations.allocated(pod, this.previous);
+      this.pod =
+        this.facts.terminal || this.facts.stopped
+          ? pod
+          : this.services.allocations.allocated(pod, this.previous);
       if (!before && this.services.view.pod(this.uid).sandboxes.length > 0) {
         this.services.cgroups?.adopt(this.pod);
       }
@@ -107,13 +112,15 @@ export class PodWorker {
 
   /** It holds a part of what the node has. */
   get occupies(): boolean {
-    return this.pod !== undefined && !this.orphan && !this.facts.terminal && !this.facts.killed;
+    const { terminal, killed, stopped } = this.facts;
+    return this.pod !== undefined && !this.orphan && !(stopped && (terminal || killed));
   }
 
   /** The node does not take the pod: it stays Failed, and nothing of it is ever made. */
   reject(pod: Pod, { reason, message }: NodeObjection): void {
     this.facts.killed = { reason, message: `Pod was rejected: ${message}` };
     this.facts.rejected = true;
+    this.facts.stopped = true;
     this.services.allocations.release(this.uid);
     this.services.events.pod(pod, 'Warning', reason, message);
   }
@@ -144,7 +151,6 @@ export class PodWorker {
   end(order: EndOrder): void {
     if (!this.pod || this.facts.killed || this.facts.terminal) return;
     this.facts.killed = order;
-    this.services.allocations.release(this.uid);
     this.wake();
   }
 
@@ -166,7 +172,8 @@ export class PodWorker {
   wake(): void {
     if (this.stopped) return;
     this.dirty = true;
-    this.passing ??= Promise.resolve().then(() => this.passes());
+    // Not at once: what comes in one turn of the event loop is one pass, and one report.
+    this.passing ??= new Promise(setImmediate).then(() => this.passes());
   }
 
   /** Leaves the pod as it is. */
@@ -190,6 +197,7 @@ export class PodWorker {
     if (stored?.startTime) this.previous = stored;
     if (stored?.phase === 'Succeeded' || stored?.phase === 'Failed') this.facts.terminal = true;
     const observed = this.services.view.pod(this.uid);
+    if (this.facts.terminal) this.facts.stopped = nothingRuns(observed, this.facts.inFlight);
     const statuses = [...(stored?.initContainerStatuses ?? []), ...(stored?.containerStatuses ?? [])];
     for (const { name, containerID, restartCount, state } of statuses) {
       if (containerID && !latest(observed, name)) this.facts.restartCounts.set(name, restartCount + 1);
@@ -233,6 +241,7 @@ export class PodWorker {
     const observed = view.pod(this.uid);
     this.active.observe(this.previous?.startTime);
     await this.learn(observed);
+    this.noteStop(observed);
     if (this.pod && !this.orphan) this.pod = progressResize(this.pod, observed, this.facts, this.services);
     this.syncProbes(observed);
     this.report(observed);
@@ -264,6 +273,8 @@ export class PodWorker {
     for (const instances of observed.containers.values()) {
       for (const instance of instances) {
         live.add(instance.id);
+        const next = Math.max(this.facts.restartCounts.get(instance.name) ?? 0, instance.attempt + 1);
+        if (instance.state !== 'created') this.facts.restartCounts.set(instance.name, next);
         if (instance.state !== 'exited') continue;
         if (!this.facts.ended.has(instance.id)) {
           // The wall clock may have jumped: an end in the future is an end just now.
@@ -278,11 +289,22 @@ export class PodWorker {
     }
     for (const id of this.facts.ended.keys()) if (!live.has(id)) this.facts.ended.delete(id);
     if (!this.pod || this.facts.killed) return;
-    if (this.facts.terminatingSince === undefined && workIsDone(this.pod, observed, this.facts.mustRestart)) {
+    this.facts.forgotten = forgottenExits(this.pod, observed, this.previous);
+    if (this.facts.terminatingSince === undefined && workIsDone(this.pod, observed, this.facts)) {
       this.facts.terminal = true;
-      this.services.allocations.release(this.uid);
     }
     this.checkDeadline(this.pod);
+  }
+
+  /** What it had on this board is free only when nothing of it runs any more. */
+  private noteStop(observed: ObservedPod): void {
+    const { terminal, killed, terminatingSince, stopped, inFlight } = this.facts;
+    const ending = terminal || killed !== undefined || terminatingSince !== undefined;
+    if (!ending || stopped) return;
+    this.facts.endingSince ??= this.services.clock.monotonic();
+    if (!nothingRuns(observed, inFlight)) return;
+    this.facts.stopped = true;
+    this.services.allocations.release(this.uid);
   }
 
   /** The kernel will not run it here, ever: a pod that is replaced goes where it can run, another says why it does not. */

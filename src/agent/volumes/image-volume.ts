@@ -53,8 +53,8 @@ export class ImageVolumes {
       await this.copy(image, directory);
     } catch (error) {
       if (error instanceof ImageError)
-        throw new VolumeError(volume.name, `${error.reason}: ${error.message}`);
-      throw new VolumeError(volume.name, (error as Error).message);
+        throw new VolumeError(volume.name, `${error.reason}: ${error.message}`, { costly: true });
+      throw new VolumeError(volume.name, (error as Error).message, { costly: true });
     }
   }
 

@@ -211,7 +211,7 @@ export class NodeVolumes implements PodVolumes {
     const { server, path, readOnly } = source.nfs;
     const options = [...source.options, ...(readOnly ? ['ro'] : [])];
     await this.mounter.mountNfs(directory, { server, path, options }).catch((error: Error) => {
-      throw new VolumeError(volume.name, error.message);
+      throw new VolumeError(volume.name, error.message, { costly: true });
     });
   }
 

@@ -15,10 +15,14 @@ export interface PodVolumes {
 
 export class VolumeError extends Error {
   readonly volume: string;
-  constructor(volume: string, message: string) {
+  /** Another attempt asks somebody outside this board, or takes long. */
+  readonly costly: boolean;
+
+  constructor(volume: string, message: string, options: { costly?: boolean } = {}) {
     super(message);
     this.name = 'VolumeError';
     this.volume = volume;
+    this.costly = options.costly ?? false;
   }
 
   /**

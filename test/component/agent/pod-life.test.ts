@@ -1,5 +1,6 @@
 import { beforeEach, describe, expect, it } from 'vitest';
 import { RuntimeError } from '../../../src/agent/runtime.ts';
+import { VolumeError } from '../../../src/agent/volumes/port.ts';
 import type { PodStatus } from '../../../src/api/types/core-v1.ts';
 import { type FakeNode, fakeNode, testPod } from '../../support/fake-node.ts';
 import { FakeRuntime } from '../../support/fake-runtime.ts';
@@ -124,6 +125,44 @@ describe('a pod', () => {
       ready: true,
       lastState: { terminated: { exitCode: 137, reason: 'Error', containerID: `docker://${first}` } },
     });
+  });
+
+  it('that somebody has removed is made again, and its restart count goes on', async () => {
+    await started();
+    node.desired.set(webPod());
+    await clock.settle();
+    runtime.kill(running()[0]?.id ?? '');
+    await clock.settle();
+    for (const { id } of containers().reverse()) runtime.destroy(id);
+    await clock.settle();
+    expect(running()).toHaveLength(1);
+    expect(status().containerStatuses?.[0]).toMatchObject({
+      restartCount: 2,
+      ready: true,
+      lastState: { terminated: { exitCode: 137, reason: 'ContainerStatusUnknown' } },
+    });
+  });
+
+  it('does not do again what is done, though its containers were removed (docker system prune)', async () => {
+    runtime.images.set('job', { exitAfterMs: 1_000 });
+    await started();
+    const job = { name: 'job', image: 'job', imagePullPolicy: 'Never' as const };
+    const web = { name: 'web', image: 'web', imagePullPolicy: 'Never' as const };
+    node.desired.set(testPod('a', { restartPolicy: 'OnFailure', containers: [job, web] }));
+    await clock.advance(3_000);
+    runtime.destroy(containers('job')[0]?.id ?? '');
+    await clock.advance(60_000);
+    expect(containers('job')).toHaveLength(0);
+    expect(status().containerStatuses?.find(({ name }) => name === 'job')?.state).toMatchObject({
+      terminated: { exitCode: 0 },
+    });
+    // Of what ran until it was removed nobody knows how far it came.
+    node.desired.set(testPod('b', { restartPolicy: 'Never', containers: [web] }));
+    await clock.settle();
+    runtime.destroy(running().find(({ name }) => name.includes('_b_'))?.id ?? '');
+    await clock.advance(60_000);
+    expect(status('uid-b')).toMatchObject({ phase: 'Failed' });
+    expect(containers().filter(({ name }) => name.includes('_b_'))).toEqual([]);
   });
 
   it('that crashes is restarted at once, then after 10 s, 20 s, … up to 5 min', async () => {
@@ -540,6 +579,25 @@ describe('what is missing or wrong', () => {
     expect(node.reporter.events.find(({ reason }) => reason === 'FailedMount')?.message).toBe(
       'MountVolume.SetUp failed for volume "cfg" : configmap "missing" not found',
     );
+  });
+
+  it('a device that is plugged in late: looked for often, told seldom, running within seconds', async () => {
+    await started();
+    let there = false;
+    const prepare = node.volumes.prepare.bind(node.volumes);
+    let looks = 0;
+    node.volumes.prepare = async (pod) => {
+      looks += 1;
+      if (!there) throw new VolumeError('camera', 'hostPath type check failed: /dev/video0 is not …');
+      await prepare(pod);
+    };
+    node.desired.set(webPod());
+    await clock.advance(600_000);
+    expect(looks).toBeGreaterThan(100);
+    expect(node.reporter.reasons().filter((reason) => reason === 'FailedMount').length).toBeLessThan(10);
+    there = true;
+    await clock.advance(4_100);
+    expect(status().phase).toBe('Running');
   });
 
   it('a command that does not exist: RunContainerError, then CrashLoopBackOff with ContainerCannotRun', async () => {

@@ -42,10 +42,17 @@ describe('http', () => {
     ['/status/404', 'failure', 'HTTP probe failed with statuscode: 404'],
     ['/status/500', 'failure', 'HTTP probe failed with statuscode: 500'],
     ['/on', 'success', ''],
-    ['/away', 'success', 'Probe terminated redirects'],
     ['/endless', 'success', ''],
   ])('%s is %s', async (path, result, output) => {
     expect(await httpProbe({ path, port }, target())).toEqual({ result, output });
+  });
+
+  it('takes a redirect to another host for a success that deserves a warning', async () => {
+    expect(await httpProbe({ path: '/away', port }, target())).toEqual({
+      result: 'success',
+      output: '',
+      warning: expect.stringContaining('Probe terminated redirects'),
+    });
   });
 
   it('gives up on redirects without end, and in time', async () => {

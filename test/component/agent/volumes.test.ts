@@ -447,7 +447,7 @@ describe('the small files of a pod', () => {
       etcDirectory: directory,
       clusterDns: () => undefined,
       clusterDomain: () => 'cluster.local',
-      onDnsFallback: () => {},
+      onDnsNotice: () => {},
     });
 
   beforeEach(() => {

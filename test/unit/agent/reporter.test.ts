@@ -105,6 +105,42 @@ describe('status reporter', () => {
     expect(last().sequence).toBeGreaterThan(old.sequence);
   });
 
+  it('keeps the newest while the server is at the one before, but not for long', async () => {
+    await bus.start();
+    await clock.advance(1);
+    const phases = (): (string | undefined)[] => heard.map(({ status }) => status.phase);
+    const tell = (message: string): void => reporter.podStatus(pod('a'), { phase: 'Running', message });
+    reporter.podStatus(pod('a'), running);
+    await clock.advance(1);
+    for (const message of ['one', 'two', 'three']) tell(message);
+    reporter.podStatus(pod('b'), { phase: 'Pending' });
+    await clock.advance(100);
+    expect(heard.map(({ uid }) => uid)).toEqual(['a', 'b']);
+    acknowledge(heard[0] as PodStatusReport);
+    await clock.advance(1);
+    expect(last().status.message).toBe('three');
+    tell('four');
+    tell('five');
+    await clock.advance(400);
+    expect(last().status.message).toBe('three');
+    await clock.advance(200);
+    expect(last().status.message).toBe('five');
+    tell('six');
+    reporter.podStatus(pod('a'), { phase: 'Succeeded' });
+    await clock.advance(1);
+    expect(phases()).toEqual(['Running', 'Pending', 'Running', 'Running', 'Succeeded']);
+  });
+
+  it('holds no end of a pod back for that', async () => {
+    await bus.start();
+    await clock.advance(1);
+    reporter.podStatus(pod('a'), running);
+    await clock.advance(1);
+    reporter.podGone(pod('a'), { phase: 'Succeeded' });
+    await clock.advance(30);
+    expect(last()).toMatchObject({ gone: true, status: { phase: 'Succeeded' } });
+  });
+
   it('says nothing twice without need', async () => {
     await bus.start();
     await clock.advance(1);

@@ -314,22 +314,46 @@ describe('names', () => {
   it('resolves by dnsPolicy', () => {
     const conf = (spec: Partial<NonNullable<Pod['spec']>>, dns = true) => {
       const cluster = dns ? { address: '10.43.0.10', domain: 'cluster.local' } : undefined;
-      const { config, fellBack } = resolverConfig(testPod('a', { containers: [], ...spec }), node, cluster);
-      return [formatResolvConf(config), fellBack];
+      const { config, notices } = resolverConfig(testPod('a', { containers: [], ...spec }), node, cluster);
+      return [formatResolvConf(config), notices.map(({ reason }) => reason).join()];
     };
     const inCluster =
       'search default.svc.cluster.local svc.cluster.local cluster.local lan\nnameserver 10.43.0.10\noptions ndots:5\n';
     const onNode = 'search lan\nnameserver 192.168.1.1\noptions edns0\n';
-    expect(conf({})).toEqual([inCluster, false]);
-    expect(conf({}, false)).toEqual([onNode, true]);
-    expect(conf({ hostNetwork: true })).toEqual([onNode, false]);
-    expect(conf({ hostNetwork: true, dnsPolicy: 'ClusterFirstWithHostNet' })).toEqual([inCluster, false]);
-    expect(conf({ dnsPolicy: 'Default' })).toEqual([onNode, false]);
+    expect(conf({})).toEqual([inCluster, '']);
+    expect(conf({}, false)).toEqual([onNode, 'MissingClusterDNS']);
+    expect(conf({ hostNetwork: true })).toEqual([onNode, '']);
+    expect(conf({ hostNetwork: true, dnsPolicy: 'ClusterFirstWithHostNet' })).toEqual([inCluster, '']);
+    expect(conf({ dnsPolicy: 'Default' })).toEqual([onNode, '']);
     const own = { nameservers: ['1.1.1.1'], searches: ['my.zone'], options: [{ name: 'ndots', value: '2' }] };
     expect(conf({ dnsPolicy: 'None', dnsConfig: own })[0]).toBe(
       'search my.zone\nnameserver 1.1.1.1\noptions ndots:2\n',
     );
     expect(conf({ dnsConfig: own })[0]).toContain('options ndots:2\n');
+  });
+
+  it('cuts what no resolver takes, and says so', () => {
+    const cut = (dnsConfig: NonNullable<Pod['spec']>['dnsConfig']) =>
+      resolverConfig(testPod('a', { containers: [], dnsPolicy: 'None', dnsConfig }), node, undefined);
+    const servers = ['1.0.0.1', '1.0.0.2', '1.0.0.3', '1.0.0.4'];
+    expect(cut({ nameservers: servers }).notices).toEqual([
+      {
+        reason: 'DNSConfigForming',
+        message:
+          'Nameserver limits were exceeded, some nameservers have been omitted, the applied nameserver line is: 1.0.0.1 1.0.0.2 1.0.0.3',
+      },
+    ]);
+    const many = Array.from({ length: 33 }, (_, index) => `zone-${index}`);
+    expect(cut({ searches: many }).config.searches).toEqual(many.slice(0, 32));
+    expect(cut({ searches: many.slice(1) }).notices).toEqual([]);
+    // 2048 characters in all, 253 each.
+    const long = Array.from({ length: 20 }, (_, index) => String(index).padEnd(200, 'x'));
+    expect(cut({ searches: long }).config.searches).toHaveLength(10);
+    const { config, notices } = cut({ searches: ['x'.repeat(254), 'lan'] });
+    expect([config.searches, notices[0]?.message]).toEqual([
+      ['lan'],
+      'Search Line limits were exceeded, some search paths have been omitted, the applied search line is: lan',
+    ]);
   });
 
   it('writes hosts with the pod’s names and aliases', () => {
