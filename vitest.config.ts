@@ -15,7 +15,14 @@ export default defineConfig({
       // Its two files of seeds run beside each other, also on a machine of two cores.
       project('simulation', { testTimeout: 600_000, maxWorkers: 2 }),
       // One file at a time: two boards' engines beside each other starve one another on a machine of two cores.
-      project('e2e', { testTimeout: 240_000, hookTimeout: 240_000, fileParallelism: false, retry: 1 }),
+      project('e2e', {
+        testTimeout: 240_000,
+        hookTimeout: 240_000,
+        fileParallelism: false,
+        // Cases beside each other wait for Docker and for back-offs most of the time.
+        maxConcurrency: 12,
+        retry: 1,
+      }),
     ],
   },
 });

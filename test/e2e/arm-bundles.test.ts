@@ -1,8 +1,9 @@
-import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
+import { type ChildProcess, execFile, execFileSync, spawn } from 'node:child_process';
 import { closeSync, cpSync, existsSync, mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
+import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { root } from '../../scripts/lib/bundle.mjs';
 import { pinnedNode } from '../../scripts/lib/dependencies.mjs';
@@ -25,7 +26,12 @@ beforeAll(() => {
   execFileSync(pinnedNode(), [join(root, 'scripts/build.mjs'), '--all'], { cwd: root, stdio: 'inherit' });
 }, 600_000);
 
-describe.each(BOARDS)('the bundle for $board', ({ board, machine, node }) => {
+// Both beside each other, each case after case.
+describe.concurrent.each(BOARDS)('the bundle for $board', (kind) => {
+  describe('on its emulated board', { concurrent: false }, () => cases(kind));
+});
+
+function cases({ board, machine, node }: (typeof BOARDS)[number]): void {
   let work: string;
   let folder: string;
   let child: ChildProcess | undefined;
@@ -38,8 +44,8 @@ describe.each(BOARDS)('the bundle for $board', ({ board, machine, node }) => {
     join(folder, 'copepod.js'),
     ...args,
   ];
-  const run = (words: readonly string[]): string =>
-    execFileSync(words[0] as string, words.slice(1), { encoding: 'utf8', timeout: 120_000 });
+  const run = async ([program = '', ...args]: readonly string[]): Promise<string> =>
+    (await promisify(execFile)(program, args, { timeout: 120_000 })).stdout;
   const start = (args: readonly string[], log: string): void => {
     const output = openSync(log, 'a');
     const [program = '', ...rest] = command(...args);
@@ -74,11 +80,11 @@ describe.each(BOARDS)('the bundle for $board', ({ board, machine, node }) => {
     }
   });
 
-  it('answers `copepod version`', () => {
-    expect(run(command('version'))).toMatch(node);
+  it('answers `copepod version`', async () => {
+    expect(await run(command('version'))).toMatch(node);
   });
 
-  it('has a native part that keeps data, also in a worker thread and over garbage collections', () => {
+  it('has a native part that keeps data, also in a worker thread and over garbage collections', async () => {
     const script = join(root, 'test/support/exercise-sqlite.mjs');
     const addon = join(folder, 'better_sqlite3.node');
     const library = pathToFileURL(join(root, 'node_modules/better-sqlite3/lib/index.js')).href;
@@ -91,7 +97,7 @@ describe.each(BOARDS)('the bundle for $board', ({ board, machine, node }) => {
       addon,
       join(work, 'db'),
     ];
-    expect(JSON.parse(run(words))).toEqual({
+    expect(JSON.parse(await run(words))).toEqual({
       main: 500,
       worker: 1000,
       code: 'SQLITE_ERROR',
@@ -147,4 +153,4 @@ describe.each(BOARDS)('the bundle for $board', ({ board, machine, node }) => {
     expect(await kubectl.run(get)).toMatchObject({ code: 0, stdout: board });
     expect(await stop()).toBe(0);
   }, 420_000);
-});
+}

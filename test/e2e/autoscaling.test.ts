@@ -1,47 +1,19 @@
-import { afterAll, beforeAll, expect, it } from 'vitest';
+import { expect, it } from 'vitest';
 import type { Deployment } from '../../src/api/types/apps-v1.ts';
-import { type Board, BoardNetwork } from '../support/boards.ts';
-import { Cluster } from '../support/cluster.ts';
+import { busybox, workload } from '../support/manifests.ts';
+import { onBoards } from '../support/on-boards.ts';
 
 // What pods use, measured on real Docker: `kubectl top` and `kubectl autoscale`.
-const network = new BoardNetwork();
-let board: Board;
-let cluster: Cluster;
+const { cluster, kubectl, apply } = onBoards(['pi']);
 
-beforeAll(async () => {
-  await network.start();
-  board = await network.board('pi');
-  cluster = await Cluster.start({ board });
+const deployment = workload('Deployment', 'busy', {
+  terminationGracePeriodSeconds: 0,
+  containers: [
+    busybox('while :; do :; done', {
+      resources: { requests: { cpu: '20m', memory: '8Mi' }, limits: { cpu: '60m' } },
+    }),
+  ],
 });
-afterAll(async () => {
-  await cluster?.dispose();
-  await network.stop();
-});
-
-const deployment = {
-  apiVersion: 'apps/v1',
-  kind: 'Deployment',
-  metadata: { name: 'busy' },
-  spec: {
-    replicas: 1,
-    selector: { matchLabels: { app: 'busy' } },
-    template: {
-      metadata: { labels: { app: 'busy' } },
-      spec: {
-        terminationGracePeriodSeconds: 0,
-        containers: [
-          {
-            name: 'main',
-            image: 'copepod.local/busybox',
-            imagePullPolicy: 'IfNotPresent',
-            command: ['sh', '-c', 'while :; do :; done'],
-            resources: { requests: { cpu: '20m', memory: '8Mi' }, limits: { cpu: '60m' } },
-          },
-        ],
-      },
-    },
-  },
-};
 
 const lines = (text: string): string[][] =>
   text
@@ -50,8 +22,7 @@ const lines = (text: string): string[][] =>
     .map((line) => line.trim().split(/\s+/));
 
 it('shows what boards and pods use', async () => {
-  const { kubectl } = cluster;
-  await kubectl.ok(['apply', '-f', '-'], { stdin: JSON.stringify(deployment) });
+  await apply(deployment);
   await kubectl.line('rollout status deployment/busy --timeout=60s');
   const [header, row] = await cluster.eventually('the board to be measured', async () => {
     const answer = await kubectl.run(['top', 'nodes']);
@@ -71,7 +42,6 @@ it('shows what boards and pods use', async () => {
 });
 
 it('scales by what is measured', async () => {
-  const { kubectl } = cluster;
   await kubectl.line('autoscale deployment/busy --cpu-percent=50 --min=1 --max=3');
   await cluster.eventually(
     'the deployment to be scaled to its maximum',

@@ -1,65 +1,59 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, describe, expect, it } from 'vitest';
 import { importImage } from '../../scripts/lib/docker-api.mjs';
 import type { Container, Event, Pod, PodSpec } from '../../src/api/types/core-v1.ts';
-import { type Board, BoardNetwork } from '../support/boards.ts';
-import { Cluster } from '../support/cluster.ts';
 import { DockerDoor } from '../support/docker-door.ts';
 import { KubeSocket } from '../support/kube-socket.ts';
+import { isReady } from '../support/look-at.ts';
+import { BUSYBOX, busybox, podOf } from '../support/manifests.ts';
+import { onBoards } from '../support/on-boards.ts';
 import { waitFor } from '../support/wait.ts';
 
 // Everything that can be wrong with a pod, at once: each says so in Kubernetes' words, none holds up another, and each
 // goes on by itself when its cause is gone.
-const IMAGE = 'copepod.local/busybox';
 const PODS = '/api/v1/namespaces/default/pods';
 /** Of a machine that does other things as well. */
 const PATIENCE_MS = 120_000;
-const network = new BoardNetwork();
 const folder = mkdtempSync(join(tmpdir(), 'copepod-bad-'));
-let board: Board;
 let door: DockerDoor;
-let cluster: Cluster;
 let api: KubeSocket;
-
-beforeAll(async () => {
-  await network.start();
-  board = await network.board('pi');
-  door = new DockerDoor(board.docker.socket);
-  await door.open();
-  cluster = await Cluster.start({ board, flags: [`--docker-host=${door.dockerHost}`] });
-  api = new KubeSocket({ kubeconfig: cluster.kubeconfig, enter: board.enter });
-  await api.start();
-  await image('copepod.local/odd-user', ['USER nosuchuser', 'CMD ["sleep", "1000000"]']);
+const {
+  boards: [board],
+  cluster,
+  kubectl,
+} = onBoards(['pi'], {
+  flags: () => [`--docker-host=${door.dockerHost}`],
+  async prepare() {
+    door = new DockerDoor(board.docker.socket);
+    await door.open();
+  },
+  async begin() {
+    api = new KubeSocket({ kubeconfig: cluster.kubeconfig, enter: board.enter });
+    await api.start();
+    await image('copepod.local/odd-user', ['USER nosuchuser', 'CMD ["sleep", "1000000"]']);
+  },
+  end: async () => door?.close(),
 });
 afterAll(async () => {
   await api?.stop();
-  await cluster?.dispose();
-  await door?.close();
-  await network.stop();
   rmSync(folder, { recursive: true, force: true });
 });
 
 /** Another image with the files of the busybox one. */
 async function image(name: string, changes: string[] = []): Promise<void> {
-  const tar = board.docker.exportImage(IMAGE);
+  const tar = board.docker.exportImage(BUSYBOX);
   await importImage(board.docker.socket, tar, name, ['ENV PATH=/bin', ...changes]);
 }
 
 const sleeper = (name = 'main', more: Partial<Container> = {}): Container => ({
+  ...busybox('', more),
   name,
-  image: IMAGE,
-  imagePullPolicy: 'IfNotPresent',
-  command: ['sleep', '1000000'],
-  ...more,
+  command: more.command ?? ['sleep', '1000000'],
 });
-const pod = (name: string, spec: Partial<PodSpec> = {}): object => ({
-  apiVersion: 'v1',
-  kind: 'Pod',
-  metadata: { name },
-  spec: { terminationGracePeriodSeconds: 1, containers: [sleeper()], ...spec },
-});
+const pod = (name: string, spec: Partial<PodSpec> = {}): Pod =>
+  podOf(name, { containers: [sleeper()], ...spec });
 const create = async (object: object): Promise<void> => {
   const { status, body } = await api.send('POST', PODS, object);
   expect(status, JSON.stringify(body)).toBe(201);
@@ -81,9 +75,6 @@ const remove = (name: string, grace = 1) =>
 const events = async (name: string): Promise<Event[]> =>
   (await api.send('GET', `/api/v1/namespaces/default/events?fieldSelector=involvedObject.name%3D${name}`))
     .body.items as Event[];
-const isReady = (found: Pod | undefined): boolean =>
-  found?.status?.conditions?.some(({ type, status }) => type === 'Ready' && status === 'True') === true;
-
 /** What of a pod the cases look at, as one text: it is what a failure shows. */
 async function tells(name: string): Promise<string> {
   const found = await get(name);
@@ -123,6 +114,17 @@ const ready = (name: string): Promise<void> => says(name, /^Ready$/m);
 const gone = (name: string): Promise<void> => says(name, /^gone$/);
 
 describe.concurrent('a pod', () => {
+  // Long, and no reason for the others to wait.
+  it('of a hundred containers', async () => {
+    const containers = Array.from({ length: 100 }, (_, index) => sleeper(`c${index}`));
+    await create(pod('hundred', { containers }));
+    await ready('hundred');
+    const found = await get('hundred');
+    expect(found?.status?.containerStatuses?.filter(({ ready: is }) => is)).toHaveLength(100);
+    await remove('hundred');
+    await gone('hundred');
+  });
+
   it('whose image cannot be had', async () => {
     await create(pod('no-image', { containers: [sleeper('main', { image: '127.0.0.1:1/late:1' })] }));
     await says(
@@ -177,7 +179,7 @@ describe.concurrent('a pod', () => {
       /^waits CreateContainerConfigError: couldn't find key a in Secret default\/half$/m,
       /^Warning Failed: Error: couldn't find key a in Secret default\/half$/m,
     );
-    await cluster.kubectl.ok(['patch', 'secret', 'half', '-p', '{"stringData":{"a":"b"}}']);
+    await kubectl.ok(['patch', 'secret', 'half', '-p', '{"stringData":{"a":"b"}}']);
     await ready('no-key');
   });
 
@@ -277,7 +279,7 @@ describe.concurrent('a pod', () => {
     await create(pod('huge', { containers: [sleeper('main', { env })] }));
     // runc finds out when it has started the container.
     await says('huge', /^waits CrashLoopBackOff: /m, /^ended Error$/m);
-    expect(await cluster.kubectl.line('logs huge')).toContain('argument list too long');
+    expect(await kubectl.line('logs huge')).toContain('argument list too long');
     const { status, body } = await api.send('POST', PODS, {
       ...pod('annotated'),
       metadata: { name: 'annotated', annotations: { a: 'x'.repeat(300_000) } },
@@ -433,18 +435,6 @@ describe.concurrent('a pod', () => {
     await remove('del-pre', 2);
     await gone('del-pre');
     expect((await events('del-pre')).map(({ reason }) => reason)).toContain('FailedPreStopHook');
-  });
-});
-
-describe('a large pod', () => {
-  it('of a hundred containers', async () => {
-    const containers = Array.from({ length: 100 }, (_, index) => sleeper(`c${index}`));
-    await create(pod('hundred', { containers }));
-    await ready('hundred');
-    const found = await get('hundred');
-    expect(found?.status?.containerStatuses?.filter(({ ready: is }) => is)).toHaveLength(100);
-    await remove('hundred');
-    await gone('hundred');
   });
 });
 

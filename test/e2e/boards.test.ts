@@ -1,17 +1,12 @@
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { BUSYBOX_IMAGE } from '../../scripts/lib/busybox-image.mjs';
-import { type Board, BoardNetwork } from '../support/boards.ts';
+import { BoardNetwork } from '../support/boards.ts';
 
 // The harness itself: what the other end-to-end tests stand on.
 const network = new BoardNetwork();
-let one: Board;
-let two: Board;
+const [one, two] = [network.add('one'), network.add('two')];
 
-beforeAll(async () => {
-  await network.start();
-  one = await network.board('one');
-  two = await network.board('two');
-});
+beforeAll(() => network.start());
 afterAll(() => network.stop());
 
 it('joins boards by a network of their own that can be cut and brought back', () => {

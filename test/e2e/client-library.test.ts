@@ -22,39 +22,37 @@ import {
   type V1ConfigMap,
   type V1Lease,
   type V1Pod,
+  type V1PodSpec,
   type V1Status,
   Watch,
 } from '@kubernetes/client-node';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { BoardPort } from '../support/board-port.ts';
-import { type Board, BoardNetwork } from '../support/boards.ts';
-import { Cluster } from '../support/cluster.ts';
+import { busybox, podSpec } from '../support/manifests.ts';
+import { onBoards } from '../support/on-boards.ts';
 
-const network = new BoardNetwork();
 const folder = mkdtempSync(join(tmpdir(), 'copepod-client-'));
 const namespace = 'default';
-let board: Board;
-let cluster: Cluster;
 let port: BoardPort;
 let config: KubeConfig;
 let core: CoreV1Api;
 
-beforeAll(async () => {
-  await network.start();
-  board = await network.board('pi');
-  cluster = await Cluster.start({ board });
-  port = new BoardPort(board, 6443);
-  const local = await port.start();
-  config = new KubeConfig();
-  config.loadFromString(
-    readFileSync(cluster.kubeconfig, 'utf8').replace(/server: .*/, `server: https://127.0.0.1:${local}`),
-  );
-  core = config.makeApiClient(CoreV1Api);
+const {
+  boards: [board],
+  cluster,
+} = onBoards(['pi'], {
+  async begin() {
+    port = new BoardPort(board, 6443);
+    const local = await port.start();
+    config = new KubeConfig();
+    config.loadFromString(
+      readFileSync(cluster.kubeconfig, 'utf8').replace(/server: .*/, `server: https://127.0.0.1:${local}`),
+    );
+    core = config.makeApiClient(CoreV1Api);
+  },
 });
 afterAll(async () => {
   await port?.stop();
-  await cluster?.dispose();
-  await network.stop();
   rmSync(folder, { recursive: true, force: true });
 });
 
@@ -180,24 +178,9 @@ describe('a pod', () => {
   };
 
   beforeAll(async () => {
-    const body: V1Pod = {
-      metadata: { name },
-      spec: {
-        terminationGracePeriodSeconds: 0,
-        containers: [
-          {
-            name: 'main',
-            image: 'copepod.local/busybox',
-            imagePullPolicy: 'IfNotPresent',
-            command: [
-              'sh',
-              '-c',
-              'mkdir /www; echo served > /www/index.html; echo ready; exec httpd -f -p 8080 -h /www',
-            ],
-          },
-        ],
-      },
-    };
+    const script = 'mkdir /www; echo served > /www/index.html; echo ready; exec httpd -f -p 8080 -h /www';
+    const spec = podSpec({ terminationGracePeriodSeconds: 0, containers: [busybox(script)] });
+    const body: V1Pod = { metadata: { name }, spec: spec as V1PodSpec };
     await core.createNamespacedPod({ namespace, body });
     await eventually(
       'the pod to run',

@@ -2,22 +2,22 @@ import { chmodSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Browser, chromium } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { type Board, BoardNetwork } from '../support/boards.ts';
-import { Cluster } from '../support/cluster.ts';
+import { busybox, podOf } from '../support/manifests.ts';
+import { onBoards } from '../support/on-boards.ts';
 
 // The dashboard in a real browser, on the board's own loopback. The screenshot is left in test-results/ to be looked at.
 const RESULTS = new URL('../../test-results/', import.meta.url).pathname;
 
 describe('dashboard', () => {
-  const network = new BoardNetwork();
-  let board: Board;
-  let cluster: Cluster;
   let browser: Browser;
+  const {
+    boards: [board],
+    cluster,
+    kubectl,
+    apply,
+  } = onBoards(['pi-one']);
 
   beforeAll(async () => {
-    await network.start();
-    board = await network.board('pi-one');
-    cluster = await Cluster.start({ board });
     const wrapper = join(cluster.directory, 'chromium');
     writeFileSync(wrapper, `#!/bin/sh\nexec ${board.enter.join(' ')} /usr/bin/chromium "$@"\n`);
     chmodSync(wrapper, 0o755);
@@ -35,11 +35,7 @@ describe('dashboard', () => {
     });
   });
 
-  afterAll(async () => {
-    await browser?.close();
-    await cluster?.dispose();
-    await network.stop();
-  });
+  afterAll(() => browser?.close());
 
   it('shows boards and pods live, and a pod’s log', async () => {
     const page = await browser.newPage({ ignoreHTTPSErrors: true, viewport: { width: 1100, height: 800 } });
@@ -62,21 +58,7 @@ describe('dashboard', () => {
     await card.getByText(/heartbeat \d+s ago/).waitFor({ timeout: 30_000 });
 
     // What is made while the page is open appears on it.
-    await cluster.kubectl.apply({
-      apiVersion: 'v1',
-      kind: 'Pod',
-      metadata: { name: 'talker' },
-      spec: {
-        containers: [
-          {
-            name: 'main',
-            image: 'copepod.local/busybox',
-            imagePullPolicy: 'IfNotPresent',
-            command: ['sh', '-c', 'echo hello from the board; sleep 1000000'],
-          },
-        ],
-      },
-    });
+    await apply(podOf('talker', { containers: [busybox('echo hello from the board; sleep 1000000')] }));
     const row = page.locator('[data-pod="talker"]');
     await row.getByText('Running').waitFor({ timeout: 30_000 });
     mkdirSync(RESULTS, { recursive: true });
@@ -85,7 +67,7 @@ describe('dashboard', () => {
     await page.getByText('hello from the board').waitFor({ timeout: 15_000 });
     await page.screenshot({ path: join(RESULTS, 'dashboard-logs.png') });
 
-    await cluster.kubectl.ok(['delete', 'pod', 'talker', '--grace-period=1']);
+    await kubectl.ok(['delete', 'pod', 'talker', '--grace-period=1']);
     await row.waitFor({ state: 'detached', timeout: 30_000 });
     expect(foreign).toEqual([]);
   });

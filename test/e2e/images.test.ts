@@ -2,28 +2,47 @@ import { mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
-import { afterAll, beforeAll, expect, it } from 'vitest';
+import { afterAll, expect, it } from 'vitest';
 import { DockerImages } from '../../src/agent/docker/images.ts';
 import { tarOf } from '../../src/agent/docker/pause/tar.ts';
 import { pauseImage } from '../../src/agent/docker/pause.ts';
-import type { Event, Node, Pod, PodSpec } from '../../src/api/types/core-v1.ts';
+import type { Container, Node, Pod, PodSpec } from '../../src/api/types/core-v1.ts';
 import { SystemClock } from '../../src/lib/clock.ts';
-import { type Board, BoardNetwork } from '../support/boards.ts';
-import { Cluster } from '../support/cluster.ts';
 import { dockerArchive, ociArchive } from '../support/image-archive.ts';
+import { BUSYBOX, busybox, podOf } from '../support/manifests.ts';
+import { onBoards } from '../support/on-boards.ts';
 import { TestRegistry } from '../support/registry.ts';
 
 // A real engine pulls from a real registry, both on a board of their own.
 const ARCHITECTURE = process.arch === 'arm64' ? 'arm64' : 'amd64';
 /** No machine has an emulator for it by chance. */
 const FOREIGN = 's390x';
-const network = new BoardNetwork();
 const folder = mkdtempSync(join(tmpdir(), 'copepod-images-'));
 const registries = join(folder, 'registries.yaml');
-let board: Board;
 let registry: TestRegistry;
 let mirror: TestRegistry;
-let cluster: Cluster;
+const {
+  boards: [board],
+  cluster,
+  kubectl,
+  apply,
+  getPod,
+  podsOf,
+  until,
+  eventsOf,
+} = onBoards(['one'], {
+  flags: [`--private-registry=${registries}`, '--image-pull-progress-deadline=3s'],
+  async prepare() {
+    registry = new TestRegistry({ board, port: 5000 });
+    mirror = new TestRegistry({ board, port: 5001 });
+    await Promise.all([registry.start(), mirror.start()]);
+  },
+  async end() {
+    await mirror?.stop();
+    await registry?.stop();
+  },
+});
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
 /** Its program waits until it is stopped; `text` makes it another image. */
 function image(text: string, architecture = ARCHITECTURE) {
@@ -32,51 +51,19 @@ function image(text: string, architecture = ARCHITECTURE) {
   return { layers: [tar, extra], architecture, entrypoint };
 }
 
-beforeAll(async () => {
-  await network.start();
-  board = await network.board('one');
-  registry = new TestRegistry({ board, port: 5000 });
-  mirror = new TestRegistry({ board, port: 5001 });
-  await Promise.all([registry.start(), mirror.start()]);
-  const flags = [`--private-registry=${registries}`, '--image-pull-progress-deadline=3s'];
-  cluster = await Cluster.start({ board, flags });
-});
-afterAll(async () => {
-  await cluster?.dispose();
-  await mirror?.stop();
-  await registry?.stop();
-  await network.stop();
-  rmSync(folder, { recursive: true, force: true });
-});
-
-async function run(name: string, from: string, spec: Partial<PodSpec> = {}, policy = 'IfNotPresent') {
-  const container = { name: 'main', image: from, imagePullPolicy: policy };
-  await cluster.kubectl.apply({
-    apiVersion: 'v1',
-    kind: 'Pod',
-    metadata: { name },
-    spec: { terminationGracePeriodSeconds: 1, containers: [container], ...spec },
-  });
+async function run(name: string, image: string, spec: Partial<PodSpec> = {}, policy = 'IfNotPresent') {
+  const container = { name: 'main', image, imagePullPolicy: policy };
+  await apply(podOf(name, { containers: [container as Container], ...spec }));
 }
 
 async function waitingFor(name: string): Promise<{ reason: string; message: string } | undefined> {
-  const pod = await cluster.kubectl.get<Pod>('pod', name);
+  const pod = await getPod(name);
   const { reason = '', message = '' } = pod.status?.containerStatuses?.[0]?.state?.waiting ?? {};
   return { reason, message };
 }
 
 const running = (name: string): Promise<Pod> =>
-  cluster.eventually(`${name} to run`, async () => {
-    const pod = await cluster.kubectl.get<Pod>('pod', name);
-    return pod.status?.containerStatuses?.[0]?.state?.running ? pod : undefined;
-  });
-
-async function eventsOf(name: string): Promise<string[]> {
-  const { items } = await cluster.kubectl.get<{ items: Event[] }>('events');
-  return items
-    .filter(({ involvedObject }) => involvedObject.name === name)
-    .map(({ reason, message }) => `${reason}: ${message}`);
-}
+  until('to run', name, ({ status }) => status?.containerStatuses?.[0]?.state?.running);
 
 it('pulls, tells of it in the kubelet’s words, and lists the image on the Node', async () => {
   registry.push('app', '1', image('app'));
@@ -102,7 +89,7 @@ it('pulls, tells of it in the kubelet’s words, and lists the image on the Node
     ).length,
   );
   await cluster.eventually('the Node to list it', async () => {
-    const node = await cluster.kubectl.get<Node>('node', 'one');
+    const node = await kubectl.get<Node>('node', 'one');
     return node.status?.images?.some(({ names }) => names?.includes(name));
   });
 });
@@ -120,7 +107,7 @@ it('logs in with the Secret of the pod, and keeps the image from pods without it
   expect(refused.message).toContain(`Back-off pulling image "${name}": ErrImagePull: `);
   expect(refused.message).toMatch(/unauthorized|denied/i);
   const docker = JSON.stringify({ auths: { [registry.host]: { username: 'me', password: 'pass:word' } } });
-  await cluster.kubectl.apply({
+  await apply({
     apiVersion: 'v1',
     kind: 'Secret',
     metadata: { name: 'regcred' },
@@ -153,7 +140,7 @@ it('takes an image from the mirror of its registry, and says which field of a ba
     return waiting?.reason.includes('ImagePull') && waiting;
   });
   expect(bad.message).toContain(`${registries}: mirrors.docker.io.endpoints: unknown field`);
-  await cluster.kubectl.ok(['delete', 'pod', 'mirrored', '--wait=true']);
+  await kubectl.ok(['delete', 'pod', 'mirrored', '--wait=true']);
   const good = `mirrors:
   docker.io:
     endpoint: ["http://${mirror.host}"]
@@ -214,7 +201,7 @@ it('gives up a pull that hangs, and ends one that no pod wants', async () => {
   await cluster.eventually('the pull to begin', async () =>
     registry.requests.some((each) => each.includes('/v2/never/blobs/')),
   );
-  await cluster.kubectl.ok(['delete', 'pod', 'never', '--wait=true']);
+  await kubectl.ok(['delete', 'pod', 'never', '--wait=true']);
   // A pull that was given up would have said so.
   expect((await eventsOf('never')).filter((each) => each.startsWith('Failed'))).toEqual([]);
 });
@@ -234,16 +221,16 @@ it('keeps pods off boards that an image is not made for', async () => {
     metadata: { labels: { app: 'web' } },
     spec: { containers: [{ name: 'main', image: `${registry.host}/foreign:2` }] },
   };
-  await cluster.kubectl.apply({
+  await apply({
     apiVersion: 'apps/v1',
     kind: 'Deployment',
     metadata: { name: 'web' },
     spec: { replicas: 1, selector: { matchLabels: { app: 'web' } }, template },
   });
   const pods = await cluster.eventually('a new pod to wait for a board that fits', async () => {
-    const { items } = await cluster.kubectl.get<{ items: Pod[] }>('pods', '-l', 'app=web');
-    const failed = items.filter(({ status }) => status?.phase === 'Failed');
-    const waits = items.filter(({ status }) =>
+    const found = await podsOf('app=web');
+    const failed = found.filter(({ status }) => status?.phase === 'Failed');
+    const waits = found.filter(({ status }) =>
       status?.conditions?.some(
         ({ type, message }) =>
           type === 'PodScheduled' && message?.includes("architecture that the pod's images"),
@@ -311,7 +298,7 @@ it('sees of the engine what garbage collection needs, and removes what nothing u
   expect(await engine.architectures(name, undefined)).toEqual([ARCHITECTURE]);
   expect(await engine.allowsInsecure(registry.host)).toBe(true);
   expect(await engine.allowsInsecure('registry.example:5000')).toBe(false);
-  await cluster.kubectl.ok(['delete', 'pod', 'app', 'again', '--wait=true']);
+  await kubectl.ok(['delete', 'pod', 'app', 'again', '--wait=true']);
   await cluster.eventually('it to be removed', async () => engine.remove(name));
   expect(await find()).toBeUndefined();
   expect(await engine.remove(name)).toBe(true);
@@ -320,26 +307,22 @@ it('sees of the engine what garbage collection needs, and removes what nothing u
 
 it('mounts an image as a volume', async () => {
   registry.push('data', '1', { ...image('the content'), architecture: FOREIGN });
-  await run('reader', 'copepod.local/busybox', {
+  await run('reader', BUSYBOX, {
     volumes: [{ name: 'data', image: { reference: `${registry.host}/data:1`, pullPolicy: 'IfNotPresent' } }],
     containers: [
-      {
-        name: 'main',
-        image: 'copepod.local/busybox',
-        imagePullPolicy: 'Never',
-        command: ['sleep', '1000000'],
+      busybox('sleep 1000000', {
         volumeMounts: [
           { name: 'data', mountPath: '/data' },
           { name: 'data', mountPath: '/text', subPath: 'text' },
         ],
-      },
+      }),
     ],
   });
   await running('reader');
-  const sh = (script: string) => cluster.kubectl.run(['exec', 'reader', '--', 'sh', '-c', script]);
+  const sh = (script: string) => kubectl.run(['exec', 'reader', '--', 'sh', '-c', script]);
   expect((await sh('cat /data/text /text; ls /data')).stdout).toBe('the contentthe contentpause\ntext\n');
   expect((await sh('echo x > /data/y')).stderr).toMatch(/Read-only file system/);
-  await cluster.kubectl.ok(['delete', 'pod', 'reader', '--wait=true']);
+  await kubectl.ok(['delete', 'pod', 'reader', '--wait=true']);
   await cluster.eventually(
     'the mount to be gone',
     async () => !board.run('cat', '/proc/self/mountinfo').includes('kubernetes.io~image'),

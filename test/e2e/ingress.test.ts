@@ -1,32 +1,29 @@
 import { spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { dirname } from 'node:path';
-import { afterAll, beforeAll, expect, it } from 'vitest';
+import { expect, it } from 'vitest';
 import { root } from '../../scripts/lib/bundle.mjs';
 import type { Ingress, IngressClass } from '../../src/api/types/networking-v1.ts';
-import { type Board, BoardNetwork } from '../support/boards.ts';
-import { Cluster } from '../support/cluster.ts';
 import { selfSigned, tlsSecret } from '../support/ingress.ts';
+import { BUSYBOX, service, workload } from '../support/manifests.ts';
+import { onBoards } from '../support/on-boards.ts';
 
 // The ingress as a client outside the cluster meets it: from a namespace that has no route to the pods.
-const network = new BoardNetwork();
-let board: Board;
-let outside: Board;
-let cluster: Cluster;
+const {
+  boards: [board],
+  others: [outside],
+  cluster,
+  kubectl,
+  apply,
+} = onBoards(['gate'], {
+  others: ['outside'],
+  async begin() {
+    await apply(...web('web', 2), ...web('other', 1));
+    await kubectl.line('rollout status deployment/web deployment/other --timeout=90s');
+  },
+});
 
 const CLIENT = `${root}/test/support/ingress-client.mjs`;
-
-beforeAll(async () => {
-  await network.start();
-  [board, outside] = [await network.board('gate'), await network.board('outside')];
-  cluster = await Cluster.start({ board });
-  await Promise.all([web('web', 2), web('other', 1)].flat().map((object) => cluster.kubectl.apply(object)));
-  await cluster.kubectl.line('rollout status deployment/web deployment/other --timeout=90s');
-});
-afterAll(async () => {
-  await cluster?.dispose();
-  await network.stop();
-});
 
 /** A Deployment of test/support/ingress-pod.mjs with its Service; Node and its libraries come from this machine. */
 function web(name: string, replicas: number): object[] {
@@ -40,8 +37,8 @@ function web(name: string, replicas: number): object[] {
   ];
   const container = {
     name: 'main',
-    image: 'copepod.local/busybox',
-    imagePullPolicy: 'IfNotPresent',
+    image: BUSYBOX,
+    imagePullPolicy: 'IfNotPresent' as const,
     command: ['/node/node', '/repo/test/support/ingress-pod.mjs', '8080'],
     ports: [{ name: 'web', containerPort: 8080 }],
     readinessProbe: { httpGet: { path: '/', port: 8080 }, periodSeconds: 1 },
@@ -49,30 +46,14 @@ function web(name: string, replicas: number): object[] {
     lifecycle: { preStop: { sleep: { seconds: 3 } } },
     volumeMounts: folders.map((one) => ({ name: one.name, mountPath: one.at, readOnly: true })),
   };
+  const pod = {
+    terminationGracePeriodSeconds: 20,
+    containers: [container],
+    volumes: folders.map((one) => ({ name: one.name, hostPath: { path: one.path } })),
+  };
   return [
-    {
-      apiVersion: 'apps/v1',
-      kind: 'Deployment',
-      metadata: { name },
-      spec: {
-        replicas,
-        selector: { matchLabels: { app: name } },
-        template: {
-          metadata: { labels: { app: name } },
-          spec: {
-            terminationGracePeriodSeconds: 20,
-            containers: [container],
-            volumes: folders.map((one) => ({ name: one.name, hostPath: { path: one.path } })),
-          },
-        },
-      },
-    },
-    {
-      apiVersion: 'v1',
-      kind: 'Service',
-      metadata: { name },
-      spec: { selector: { app: name }, ports: [{ name: 'http', port: 80, targetPort: 'web' }] },
-    },
+    workload('Deployment', name, pod, { replicas }),
+    service(name, { ports: [{ name: 'http', port: 80, targetPort: 'web' }] }),
   ];
 }
 
@@ -105,13 +86,13 @@ const listening = (): string => board.run('ss', '--no-header', '--listening', '-
 
 it('takes no port without an Ingress, and has its class as the default one', async () => {
   expect(listening()).not.toMatch(/:(80|443)\s/);
-  const { metadata, spec } = await cluster.kubectl.get<IngressClass>('ingressclass', 'copepod');
+  const { metadata, spec } = await kubectl.get<IngressClass>('ingressclass', 'copepod');
   expect(spec?.controller).toBe('copepod.io/ingress');
   expect(metadata.annotations).toEqual({ 'ingressclass.kubernetes.io/is-default-class': 'true' });
 });
 
 it('shows class and address, and serves hosts, paths and the default backend', async () => {
-  await cluster.kubectl.apply(
+  await apply(
     ingress('web', {
       tls: [{ hosts: ['web.test'], secretName: 'web-tls' }],
       rules: [
@@ -125,14 +106,13 @@ it('shows class and address, and serves hosts, paths and the default backend', a
       ],
     }),
   );
-  await cluster.kubectl.apply(ingress('rest', { defaultBackend: backend('other') }));
+  await apply(ingress('rest', { defaultBackend: backend('other') }));
   await cluster.eventually(
     'the address',
     async () =>
-      (await cluster.kubectl.get<Ingress>('ingress', 'web')).status?.loadBalancer?.ingress?.[0]?.ip ===
-      board.ip,
+      (await kubectl.get<Ingress>('ingress', 'web')).status?.loadBalancer?.ingress?.[0]?.ip === board.ip,
   );
-  expect(await cluster.kubectl.line('get ingress web --no-headers')).toMatch(
+  expect(await kubectl.line('get ingress web --no-headers')).toMatch(
     new RegExp(`^web +copepod +web.test,\\*.wild.test +${board.ip} +80, 443 `),
   );
   await cluster.eventually('the port', async () => client('get', 'web.test').status === 200);
@@ -154,14 +134,14 @@ it('shows class and address, and serves hosts, paths and the default backend', a
 it('serves certificates by name, says what is wrong with one, and takes a new one without a restart', async () => {
   await cluster.eventually('the event', async () =>
     /Warning +SecretNotFound +Ingress\/web|SecretNotFound/.test(
-      await cluster.kubectl.line('get events --field-selector involvedObject.kind=Ingress'),
+      await kubectl.line('get events --field-selector involvedObject.kind=Ingress'),
     ),
   );
   const certificate = (): string => client<string>('certificate', 'web.test');
   expect(certificate()).toBe('DNS:ingress.invalid');
   const apply = async (...names: string[]): Promise<void> => {
     const { metadata, ...secret } = tlsSecret('web-tls', selfSigned(...names));
-    await cluster.kubectl.apply({ ...secret, metadata: { name: metadata.name } });
+    await kubectl.apply({ ...secret, metadata: { name: metadata.name } });
     await cluster.eventually(
       'the certificate',
       async () => certificate() === names.map((name) => `DNS:${name}`).join(', '),
@@ -197,9 +177,9 @@ it('loses no request while the pods behind it are replaced', async () => {
     output += chunk;
   });
   const ended = new Promise((resolve) => load.on('close', resolve));
-  await cluster.kubectl.line('rollout restart deployment/web');
-  await cluster.kubectl.line('rollout status deployment/web --timeout=90s');
-  const terminating = async (): Promise<string> => cluster.kubectl.line('get pods -l app=web -o name');
+  await kubectl.line('rollout restart deployment/web');
+  await kubectl.line('rollout status deployment/web --timeout=90s');
+  const terminating = async (): Promise<string> => kubectl.line('get pods -l app=web -o name');
   await cluster.eventually(
     'the old pods to be gone',
     async () => (await terminating()).trim().split('\n').length === 2,
@@ -224,6 +204,6 @@ it('loses no request while the pods behind it are replaced', async () => {
 });
 
 it('gives the ports back with the last Ingress', async () => {
-  await cluster.kubectl.line('delete ingress --all');
+  await kubectl.line('delete ingress --all');
   await cluster.eventually('the ports to be free', async () => !/:(80|443)\s/.test(listening()));
 });

@@ -1,37 +1,34 @@
 import { cpus } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, beforeAll, expect, it } from 'vitest';
+import { afterAll, expect, it } from 'vitest';
 import { root } from '../../scripts/lib/bundle.mjs';
 import { pinnedNode } from '../../scripts/lib/dependencies.mjs';
 import type { Node } from '../../src/api/types/core-v1.ts';
-import { type Board, BoardNetwork } from '../support/boards.ts';
-import { Cluster, JoinedAgent } from '../support/cluster.ts';
+import { JoinedAgent, type JoinedAgentOptions } from '../support/cluster.ts';
 import type { CopepodProcess } from '../support/copepod-process.ts';
 import { clockAt } from '../support/debian-package.ts';
+import { busybox, onNode, podOf } from '../support/manifests.ts';
+import { onBoards } from '../support/on-boards.ts';
 import { waitFor } from '../support/wait.ts';
 
 // How boards come into a cluster and leave it, and who is kept out: with the lines that somebody has to go by.
-const network = new BoardNetwork();
-let first: Board;
-let second: Board;
-let cluster: Cluster;
-let server: string;
+const {
+  network,
+  boards: [first],
+  others: [second],
+  cluster,
+  kubectl,
+  apply,
+  list,
+} = onBoards(['first'], { others: ['second'] });
 const agents: JoinedAgent[] = [];
 
-beforeAll(async () => {
-  await network.start();
-  [first, second] = await Promise.all([network.board('first'), network.board('second')]);
-  cluster = await Cluster.start({ board: first });
-  server = `https://${first.ip}:6443`;
-}, 60_000);
 afterAll(async () => {
   for (const agent of agents) await agent.dispose();
-  await cluster?.dispose();
-  await network.stop();
 });
 
-function agent(options: Partial<ConstructorParameters<typeof JoinedAgent>[0]> = {}): JoinedAgent {
-  const made = new JoinedAgent({ board: second, server, token: cluster.token, ...options });
+function agent(options: Partial<JoinedAgentOptions> = {}): JoinedAgent {
+  const made = new JoinedAgent({ board: second, cluster, ...options });
   agents.push(made);
   made.process.start();
   return made;
@@ -40,28 +37,15 @@ function agent(options: Partial<ConstructorParameters<typeof JoinedAgent>[0]> = 
 const says = (what: string, where: CopepodProcess, line: RegExp) =>
   waitFor(what, () => line.test(where.log()), { timeoutMs: 20_000, details: () => where.logTail() });
 
-async function nodes(): Promise<string[]> {
-  const { items } = await cluster.kubectl.get<{ items: Node[] }>('nodes');
-  return items.map(({ metadata }) => metadata.name ?? '');
-}
+const nodes = async (): Promise<string[]> =>
+  (await list<Node>('nodes')).map(({ metadata }) => metadata.name ?? '');
 
-const sleeper = (name: string, node: string) => ({
-  apiVersion: 'v1',
-  kind: 'Pod',
-  metadata: { name },
-  spec: {
-    nodeSelector: { 'kubernetes.io/hostname': node },
+const sleeper = (name: string, node: string) =>
+  podOf(name, {
+    ...onNode(node),
     terminationGracePeriodSeconds: 0,
-    containers: [
-      {
-        name: 'main',
-        image: 'copepod.local/busybox',
-        imagePullPolicy: 'IfNotPresent',
-        command: ['sh', '-c', 'echo I am here; sleep 1000000'],
-      },
-    ],
-  },
-});
+    containers: [busybox('echo I am here; sleep 1000000')],
+  });
 
 const copepod = (...args: string[]): string =>
   first.run(pinnedNode(), join(root, 'dist/copepod.js'), ...args, `--data-dir=${cluster.dataDir}`);
@@ -102,35 +86,35 @@ it('joins within 5 s with what the board really is, and with clocks at 1970 and 
     await cluster.nodeReady(name, begin - 1000);
     const took = Date.now() - begin;
     expect(took).toBeLessThan(15_000);
-    const node = await cluster.kubectl.get<Node>('node', name);
+    const node = await kubectl.get<Node>('node', name);
     expect(node.status?.nodeInfo).toMatchObject({ operatingSystem: 'linux', architecture: 'amd64' });
     expect(node.status?.capacity?.cpu).toBe(String(cpus().length));
     expect(node.spec?.podCIDR).toMatch(/^10\.42\.\d+\.0\/24$/);
-    await cluster.kubectl.apply(sleeper(`on-${name}`, name));
-    await cluster.kubectl.line(`wait --for=condition=Ready pod/on-${name} --timeout=60s`);
-    expect(await cluster.kubectl.line(`logs on-${name}`)).toBe('I am here\n');
-    expect(await cluster.kubectl.line(`exec on-${name} -- echo hello`)).toBe('hello\n');
-    await cluster.kubectl.line(`delete pod on-${name}`);
+    await apply(sleeper(`on-${name}`, name));
+    await kubectl.line(`wait --for=condition=Ready pod/on-${name} --timeout=60s`);
+    expect(await kubectl.line(`logs on-${name}`)).toBe('I am here\n');
+    expect(await kubectl.line(`exec on-${name} -- echo hello`)).toBe('hello\n');
+    await kubectl.line(`delete pod on-${name}`);
     await made.process.stop();
-    await cluster.kubectl.line(`delete node ${name}`);
+    await kubectl.line(`delete node ${name}`);
   }
 });
 
 it('shuts a board out when its Node is deleted, ends its pods, and lets it join again when it is started', async () => {
   const made = agent();
   await cluster.nodeReady('second', Date.now() - 1000);
-  await cluster.kubectl.apply(sleeper('there', 'second'));
-  await cluster.kubectl.line('wait --for=condition=Ready pod/there --timeout=60s');
+  await apply(sleeper('there', 'second'));
+  await kubectl.line('wait --for=condition=Ready pod/there --timeout=60s');
   const containers = () => second.docker.containers({ 'io.kubernetes.pod.name': 'there' });
   expect(await containers()).toHaveLength(2);
-  await cluster.kubectl.line('delete node second');
+  await kubectl.line('delete node second');
   await says('the board to hear of it', made.process, /was removed from the cluster/);
   await cluster.eventually('its pods to end', async () => (await containers()).length === 0);
   // The collector of pods would wait for 40 s, in case the Node comes back.
-  await cluster.kubectl.line('delete pod there --force --grace-period=0');
+  await kubectl.line('delete pod there --force --grace-period=0');
   // Its certificate is good for nothing any more.
   const tls = join(made.directory, 'data/agent');
-  const url = `${server}/api/v1/nodes/second`;
+  const url = `${cluster.url}/api/v1/nodes/second`;
   const script = `const { readFileSync: read } = require('fs'); const [url, dir] = process.argv.slice(1);
     const tls = { ca: read(dir + '/ca.crt'), cert: read(dir + '/node.crt'), key: read(dir + '/node.key') };
     require('https').get(url, tls, (answer) => answer.pipe(process.stdout));`;
@@ -144,7 +128,7 @@ it('shuts a board out when its Node is deleted, ends its pods, and lets it join 
   made.process.start();
   await cluster.nodeReady('second', Date.now() - 1000);
   await made.process.stop();
-  await cluster.kubectl.line('delete node second');
+  await kubectl.line('delete node second');
 });
 
 it('serves logs and exec of a board behind NAT', async () => {
@@ -152,18 +136,18 @@ it('serves logs and exec of a board behind NAT', async () => {
   agent({ board: hidden });
   await cluster.nodeReady('hidden', Date.now() - 1000);
   expect(() => first.run('ping', '-c1', '-W1', hidden.ip)).toThrow();
-  await cluster.kubectl.apply(sleeper('behind', 'hidden'));
-  await cluster.kubectl.line('wait --for=condition=Ready pod/behind --timeout=60s');
-  expect(await cluster.kubectl.line('logs behind')).toBe('I am here\n');
-  expect(await cluster.kubectl.line('exec behind -- echo hello')).toBe('hello\n');
-  await cluster.kubectl.line('delete pod behind');
+  await apply(sleeper('behind', 'hidden'));
+  await kubectl.line('wait --for=condition=Ready pod/behind --timeout=60s');
+  expect(await kubectl.line('logs behind')).toBe('I am here\n');
+  expect(await kubectl.line('exec behind -- echo hello')).toBe('hello\n');
+  await kubectl.line('delete pod behind');
 });
 
 it('leaves nothing behind of a board that came and went 20 times', async () => {
   const stored = async (): Promise<string> => {
-    const kinds = (await cluster.kubectl.line('api-resources --verbs=list -o name')).trim().split('\n');
+    const kinds = (await kubectl.line('api-resources --verbs=list -o name')).trim().split('\n');
     const names = kinds.filter((kind) => !/^events/.test(kind) && !/metrics/.test(kind)).join(',');
-    return cluster.kubectl.line(`get ${names} -A -o name`);
+    return kubectl.line(`get ${names} -A -o name`);
   };
   const onFirst = (): string =>
     ['ip -brief link', 'ip route', 'ip neigh show dev eth0', 'bridge fdb show', 'nft list ruleset']
@@ -182,7 +166,7 @@ it('leaves nothing behind of a board that came and went 20 times', async () => {
   for (let round = 0; round < 20; round += 1) {
     if (round > 0) made.process.start();
     await cluster.nodeReady('second', Date.now() - 2000);
-    await cluster.kubectl.line('delete node second');
+    await kubectl.line('delete node second');
     await made.process.stop();
   }
   await cluster.eventually('all of it to be gone', async () => (await stored()) === before.stored);

@@ -5,42 +5,40 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Deployment } from '../../src/api/types/apps-v1.ts';
-import { type Board, BoardNetwork } from '../support/boards.ts';
-import { Cluster } from '../support/cluster.ts';
 import { debianKubectl } from '../support/debian-package.ts';
 import type { Kubectl } from '../support/kubectl.ts';
+import { onBoards } from '../support/on-boards.ts';
 
 // Not :latest, which would be pulled.
 const IMAGE = 'copepod.local/busybox:1';
-const network = new BoardNetwork();
 const folder = mkdtempSync(join(tmpdir(), 'copepod-verbs-'));
-let board: Board;
-let cluster: Cluster;
-
-beforeAll(async () => {
-  await network.start();
-  board = await network.board('pi');
-  for (const tag of ['1', '2']) {
-    await board.docker.call(
-      'POST',
-      `/images/copepod.local%2Fbusybox/tag?repo=copepod.local%2Fbusybox&tag=${tag}`,
-    );
-  }
-  cluster = await Cluster.start({ board });
+const {
+  boards: [board],
+  cluster,
+} = onBoards(['pi'], {
+  async prepare() {
+    const path = '/images/copepod.local%2Fbusybox/tag?repo=copepod.local%2Fbusybox';
+    for (const tag of ['1', '2']) await board.docker.call('POST', `${path}&tag=${tag}`);
+  },
 });
-afterAll(async () => {
-  await cluster?.dispose();
-  await network.stop();
-  rmSync(folder, { recursive: true, force: true });
-});
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
 const configMap = (name: string, data: object, labels?: object) =>
   JSON.stringify({ apiVersion: 'v1', kind: 'ConfigMap', metadata: { name, labels }, data });
 
-describe.each([
+const KUBECTLS = [
   ['of the PATH', 'new', undefined],
   ['1.20 of Debian 12', 'old', debianKubectl],
-] as const)('kubectl %s', (_title, name, program) => {
+] as const;
+const kubectlOf = (name: string, program?: () => string): Kubectl =>
+  cluster.otherKubectl(name, program ? { program: program() } : {});
+
+// Both beside each other, each case after case.
+describe.concurrent.each(KUBECTLS)('kubectl %s', (_title, name, program) => {
+  describe('in a namespace of its own', { concurrent: false }, () => cases(name, program));
+});
+
+function cases(name: string, program: (() => string) | undefined): void {
   const isNew = name === 'new';
   let kubectl: Kubectl;
   const ok = (words: string, ...more: string[]): Promise<string> =>
@@ -49,7 +47,7 @@ describe.each([
   const given = (stdin: string, words: string) => kubectl.run(['-n', name, ...words.split(' ')], { stdin });
 
   beforeAll(async () => {
-    kubectl = cluster.otherKubectl(name, program ? { program: program() } : {});
+    kubectl = kubectlOf(name, program);
     await kubectl.line(`create namespace ${name}`);
     await ok(`create deployment web --image=${IMAGE} --`, 'sh', '-c', 'exec httpd -f -p 8080 -h /etc');
     await ok(
@@ -284,8 +282,12 @@ describe.each([
     );
   });
 
-  it('marks objects and nodes', async () => {
-    await ok('label pods --all seen=yes');
+  it('marks objects', async () => {
+    // One that ends meanwhile cannot be labelled any more.
+    await cluster.eventually(
+      'all pods to be labelled',
+      async () => (await run('label pods --all seen=yes --overwrite')).code === 0,
+    );
     expect(await ok('get pods -l seen=yes -L seen --sort-by=.metadata.name --no-headers')).toMatch(
       /long .* yes\n/,
     );
@@ -295,9 +297,6 @@ describe.each([
     expect((await run('annotate pod long note=c')).code).toBe(1);
     await ok('annotate pod long note-');
     expect(await ok('get pod long -o jsonpath={.metadata.annotations}')).not.toContain('note');
-    await ok('taint node pi key=value:PreferNoSchedule');
-    expect(await ok('get node pi -o jsonpath={.spec.taints[0].key}')).toBe('key');
-    await ok('taint node pi key:PreferNoSchedule-');
     expect(
       await ok(
         'get pods --field-selector=status.phase=Running -o custom-columns=N:.metadata.name,ON:.spec.nodeName',
@@ -342,12 +341,32 @@ describe.each([
       watching.kill();
     }
   });
+}
+
+// The node is everybody's.
+describe.each(KUBECTLS)('kubectl %s', (_title, name, program) => {
+  const namespace = `${name}-drained`;
+  let kubectl: Kubectl;
+  const ok = (words: string): Promise<string> => kubectl.line(`-n ${namespace} ${words}`);
+
+  beforeAll(async () => {
+    kubectl = kubectlOf(name, program);
+    await kubectl.line(`create namespace ${namespace}`);
+    await ok(`create deployment ${name} --image=${IMAGE} -- sleep 100000`);
+    await ok(`wait --for=condition=Available deployment/${name} --timeout=60s`);
+  });
+
+  it('taints the node', async () => {
+    await ok('taint node pi key=value:PreferNoSchedule');
+    expect(await ok('get node pi -o jsonpath={.spec.taints[0].key}')).toBe('key');
+    await ok('taint node pi key:PreferNoSchedule-');
+  });
 
   it('drains the node of some pods', async () => {
     await ok('cordon pi');
-    const flags = `--ignore-daemonsets --force --delete-${isNew ? 'emptydir' : 'local'}-data --pod-selector=app=web`;
-    const drained = await ok(`drain pi ${flags} --grace-period=1 --timeout=60s`);
-    expect(drained).toMatch(/pod\/web-\S+ evicted/);
+    const flags = `--ignore-daemonsets --force --delete-${name === 'new' ? 'emptydir' : 'local'}-data`;
+    const drained = await ok(`drain pi ${flags} --pod-selector=app=${name} --grace-period=1 --timeout=60s`);
+    expect(drained).toMatch(new RegExp(`pod/${name}-\\S+ evicted`));
     await ok('uncordon pi');
   });
 });

@@ -1,56 +1,19 @@
 // The ordinary life of objects by two unmodified kubectl, five years apart: the one on the PATH and Debian 12's 1.20.
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { stringify } from 'yaml';
-import { type Board, BoardNetwork } from '../support/boards.ts';
-import { Cluster } from '../support/cluster.ts';
 import { debianKubectl } from '../support/debian-package.ts';
 import type { Kubectl } from '../support/kubectl.ts';
+import { busybox, podOf, podSpec, workload } from '../support/manifests.ts';
+import { onBoards } from '../support/on-boards.ts';
 
-const IMAGE = 'copepod.local/busybox';
-const network = new BoardNetwork();
-let board: Board;
-let cluster: Cluster;
+const { cluster } = onBoards(['pi']);
 
-beforeAll(async () => {
-  await network.start();
-  board = await network.board('pi');
-  cluster = await Cluster.start({ board });
+const spec = podSpec({
+  terminationGracePeriodSeconds: 0,
+  containers: [busybox('echo hello from $HOSTNAME; exec sleep 100000')],
 });
-afterAll(async () => {
-  await cluster?.dispose();
-  await network.stop();
-});
-
-const pod = (name: string) => ({
-  apiVersion: 'v1',
-  kind: 'Pod',
-  metadata: { name, labels: { app: name } },
-  spec: {
-    terminationGracePeriodSeconds: 0,
-    containers: [
-      {
-        name: 'main',
-        image: IMAGE,
-        imagePullPolicy: 'IfNotPresent',
-        command: ['sh', '-c', 'echo hello from $HOSTNAME; exec sleep 100000'],
-      },
-    ],
-  },
-});
-
-const deployment = (image = IMAGE) => ({
-  apiVersion: 'apps/v1',
-  kind: 'Deployment',
-  metadata: { name: 'web' },
-  spec: {
-    replicas: 1,
-    selector: { matchLabels: { app: 'web' } },
-    template: {
-      metadata: { labels: { app: 'web' } },
-      spec: { ...pod('x').spec, containers: [{ ...pod('x').spec.containers[0], image }] },
-    },
-  },
-});
+const pod = (name: string) => podOf(name, spec, { labels: { app: name } });
+const deployment = (replicas: number) => workload('Deployment', 'web', spec, { replicas });
 
 /** One of each kind that people make by hand, valid and doing nothing. */
 const KINDS: readonly { kind: string; apiVersion: string; cluster?: boolean; [field: string]: unknown }[] = [
@@ -86,27 +49,17 @@ const KINDS: readonly { kind: string; apiVersion: string; cluster?: boolean; [fi
     spec: {
       replicas: 0,
       selector: { app: 'rc' },
-      template: { metadata: { labels: { app: 'rc' } }, spec: pod('x').spec },
+      template: { metadata: { labels: { app: 'rc' } }, spec: spec },
     },
   },
-  { ...deployment(), spec: { ...deployment().spec, replicas: 0 } },
-  { ...deployment(), kind: 'ReplicaSet', spec: { ...deployment().spec, replicas: 0 } },
-  { ...deployment(), kind: 'StatefulSet', spec: { ...deployment().spec, replicas: 0, serviceName: 'none' } },
-  {
-    apiVersion: 'apps/v1',
-    kind: 'DaemonSet',
-    spec: {
-      selector: { matchLabels: { app: 'ds' } },
-      template: {
-        metadata: { labels: { app: 'ds' } },
-        spec: { ...pod('x').spec, nodeSelector: { none: 'such' } },
-      },
-    },
-  },
+  deployment(0),
+  { ...deployment(0), kind: 'ReplicaSet' },
+  workload('StatefulSet', 'web', spec, { replicas: 0, serviceName: 'none' }),
+  workload('DaemonSet', 'ds', { ...spec, nodeSelector: { none: 'such' } }),
   {
     apiVersion: 'batch/v1',
     kind: 'Job',
-    spec: { suspend: true, template: { spec: { ...pod('x').spec, restartPolicy: 'Never' } } },
+    spec: { suspend: true, template: { spec: { ...spec, restartPolicy: 'Never' } } },
   },
   {
     apiVersion: 'batch/v1',
@@ -114,7 +67,7 @@ const KINDS: readonly { kind: string; apiVersion: string; cluster?: boolean; [fi
     spec: {
       schedule: '0 0 1 1 *',
       suspend: true,
-      jobTemplate: { spec: { template: { spec: { ...pod('x').spec, restartPolicy: 'Never' } } } },
+      jobTemplate: { spec: { template: { spec: { ...spec, restartPolicy: 'Never' } } } },
     },
   },
   {
@@ -169,10 +122,17 @@ const OUTPUTS = [
   'custom-columns=N:.metadata.name',
 ];
 
-describe.each([
+const KUBECTLS = [
   ['of the PATH', 'new', undefined],
   ['1.20 of Debian 12', 'old', debianKubectl],
-] as const)('kubectl %s', (_title, name, program) => {
+] as const;
+
+// Both beside each other, each case after case.
+describe.concurrent.each(KUBECTLS)('kubectl %s', (_title, name, program) => {
+  describe('in a namespace of its own', { concurrent: false }, () => cases(name, program));
+});
+
+function cases(name: string, program: (() => string) | undefined): void {
   let kubectl: Kubectl;
   const inNamespace = (words: string): Promise<string> => kubectl.line(`-n ${name} ${words}`);
   const apply = (object: object, ...flags: string[]): Promise<string> =>
@@ -190,39 +150,42 @@ describe.each([
   it.each(KINDS)(
     '$kind: create, get, describe, label, apply, patch, delete',
     async ({ cluster: wide, ...kind }) => {
-      const object = { ...kind, metadata: { name: 'thing', labels: { made: 'first' } } };
+      // Of its own: some kinds belong to no namespace.
+      const thing = `thing-${name}`;
+      const object = { ...kind, metadata: { name: thing, labels: { made: 'first' } } };
       const type = kind.kind.toLowerCase();
       expect(
         await kubectl.ok(['-n', name, 'create', '-f', '-', '--save-config'], { stdin: stringify(object) }),
-      ).toContain('thing created');
+      ).toContain(`${thing} created`);
       await Promise.all(
         OUTPUTS.map(async (output) =>
-          expect(await inNamespace(`get ${type} thing -o ${output}`)).toContain('thing'),
+          expect(await inNamespace(`get ${type} ${thing} -o ${output}`)).toContain(thing),
         ),
       );
       expect(await inNamespace(`get ${type}`)).toContain('NAME');
       // kubectl 1.20 describes these in versions that Kubernetes 1.25 has removed.
       const describable = name === 'new' || !['CronJob', 'PodDisruptionBudget'].includes(kind.kind);
-      if (describable) expect(await inNamespace(`describe ${type} thing`)).toMatch(/Name:\s+thing/);
-      expect(await inNamespace(`annotate ${type} thing a=b`)).toContain('annotate');
-      expect(await inNamespace(`label ${type} thing made=second --overwrite`)).toContain('label');
+      if (describable)
+        expect(await inNamespace(`describe ${type} ${thing}`)).toMatch(new RegExp(`Name:\\s+${thing}`));
+      expect(await inNamespace(`annotate ${type} ${thing} a=b`)).toContain('annotate');
+      expect(await inNamespace(`label ${type} ${thing} made=second --overwrite`)).toContain('label');
       expect(
         await apply({ ...object, metadata: { ...object.metadata, labels: { made: 'third' } } }),
       ).toContain('configured');
       expect(
         await apply({ ...object, metadata: { ...object.metadata, labels: { made: 'third' } } }),
-      ).toContain(alwaysConfigured(name, kind.kind) ? 'thing' : 'unchanged');
+      ).toContain(alwaysConfigured(name, kind.kind) ? thing : 'unchanged');
       const patch = JSON.stringify({ metadata: { labels: { made: 'fourth' } } });
-      expect(await kubectl.ok(['-n', name, 'patch', type, 'thing', '-p', patch])).toContain('patched');
-      const now = await kubectl.get<{ metadata: Record<string, object> }>('-n', name, type, 'thing');
+      expect(await kubectl.ok(['-n', name, 'patch', type, thing, '-p', patch])).toContain('patched');
+      const now = await kubectl.get<{ metadata: Record<string, object> }>('-n', name, type, thing);
       expect(now.metadata).toMatchObject({ labels: { made: 'fourth' }, annotations: { a: 'b' } });
-      expect(await inNamespace(`delete ${type} thing`)).toContain('deleted');
-      if (wide) expect(await kubectl.line(`get ${type} --ignore-not-found thing`)).toBe('');
+      expect(await inNamespace(`delete ${type} ${thing}`)).toContain('deleted');
+      if (wide) expect(await kubectl.line(`get ${type} --ignore-not-found ${thing}`)).toBe('');
     },
   );
 
   it('validates before it sends, with the fields that the server knows', async () => {
-    const wrong = { ...pod('wrong'), spec: { ...pod('wrong').spec, nodeSelektor: {} } };
+    const wrong = { ...pod('wrong'), spec: { ...spec, nodeSelektor: {} } };
     const { code, stderr } = await kubectl.run(['-n', name, 'apply', '-f', '-'], { stdin: stringify(wrong) });
     expect(code).not.toBe(0);
     expect(stderr).toContain('nodeSelektor');
@@ -279,7 +242,7 @@ describe.each([
   });
 
   it('rolls a deployment out, scales it, goes back', async () => {
-    await apply(deployment());
+    await apply(deployment(1));
     expect(await inNamespace('rollout status deployment/web --timeout=60s')).toContain(
       'successfully rolled out',
     );
@@ -317,4 +280,4 @@ describe.each([
     await kubectl.line('cordon pi');
     await kubectl.line('uncordon pi');
   });
-});
+}

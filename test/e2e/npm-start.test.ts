@@ -28,7 +28,7 @@ beforeAll(async () => {
   kubectl = new Kubectl({
     kubeconfig: join(dataDir, 'kubeconfig'),
     cacheDir: join(folder, 'cache'),
-    prefix: board.enter,
+    place: board,
   });
 });
 afterAll(async () => {
@@ -98,4 +98,17 @@ it('ends on Ctrl-C with exit code 0; pods go on; a second start adopts them and 
   expect(started.output).toContain('found a private Docker Engine');
   await kubectl.line('rollout status deployment/web --timeout=60s');
   expect(containers()).toBe(before);
+});
+
+it('takes everything away again when asked to, though the engine was stopped', async () => {
+  expect(await started?.interrupt()).toBe(0);
+  const npm = (line: string): string => board.run('sh', '-c', `cd ${root} && npm run --silent ${line}`);
+  npm(`stop:docker -- --data-dir ${dataDir}`);
+  const flags = `--data-dir ${dataDir} --node-name pi`;
+  const told = npm(`cleanup -- ${flags}`);
+  expect(told).toContain('starting the private Docker Engine');
+  expect(told).toMatch(/--yes would remove:\n {2}containers: 6\n/);
+  expect(npm(`cleanup -- --yes ${flags}`)).toMatch(/Removed:\n {2}containers: 6\n/);
+  expect(npm(`cleanup -- ${flags}`)).not.toContain('containers:');
+  expect(board.run('ip', '-br', 'link')).not.toContain('cpod');
 });

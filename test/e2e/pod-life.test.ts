@@ -10,77 +10,31 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, beforeAll, expect, it } from 'vitest';
+import { expect, it } from 'vitest';
 import { Limiter } from '../../src/agent/limiter.ts';
-import type { Container, Event, Node, Pod, PodSpec } from '../../src/api/types/core-v1.ts';
-import { type Board, BoardNetwork } from '../support/boards.ts';
-import { Cluster } from '../support/cluster.ts';
+import type { Container, Node, Pod, PodSpec } from '../../src/api/types/core-v1.ts';
+import { conditionOf, isReady } from '../support/look-at.ts';
+import { busybox, FOREVER, podOf } from '../support/manifests.ts';
+import { onBoards } from '../support/on-boards.ts';
 
 // The life of pods on a real engine: one board, many pods at the same time.
-const network = new BoardNetwork();
-let board: Board;
-let cluster: Cluster;
+const {
+  boards: [board],
+  cluster,
+  kubectl,
+  apply,
+  until,
+  podReady: ready,
+  eventsOf,
+} = onBoards(['board']);
 
-beforeAll(async () => {
-  await network.start();
-  board = await network.board('board');
-  cluster = await Cluster.start({ board });
-});
-afterAll(async () => {
-  await cluster?.dispose();
-  await network.stop();
-});
-
-type PartOf<T> = { [Key in keyof T]?: T[Key] };
-
-function busybox(command: string, more: PartOf<Container> = {}): Container {
-  return {
-    name: 'main',
-    image: 'copepod.local/busybox',
-    imagePullPolicy: 'IfNotPresent',
-    command: ['sh', '-c', command],
-    ...more,
-  };
-}
-
-/** Ends at once when it is told to. */
-const FOREVER = 'trap "exit 0" TERM; while true; do sleep 1000000 & wait $!; done';
-
-function pod(name: string, spec: PartOf<PodSpec>, annotations: Record<string, string> = {}): Pod {
-  return {
-    apiVersion: 'v1',
-    kind: 'Pod',
-    metadata: { name, annotations },
-    spec: { terminationGracePeriodSeconds: 1, containers: [busybox(FOREVER)], ...spec },
-  };
-}
-
-const get = (name: string) => cluster.kubectl.get<Pod>('pod', name);
-const apply = (...pods: Pod[]) => cluster.kubectl.apply({ apiVersion: 'v1', kind: 'List', items: pods });
-const until = (what: string, name: string, test: (pod: Pod) => unknown) =>
-  cluster.eventually(`${name}: ${what}`, async () => {
-    const found = await get(name);
-    return test(found) ? found : undefined;
-  });
-const isReady = ({ status }: Pod): boolean =>
-  status?.conditions?.some(({ type, status: value }) => type === 'Ready' && value === 'True') ?? false;
-const ready = (name: string) => until('to be ready', name, isReady);
 /** Until it succeeds: on a loaded machine kubectl gives up on a handshake after ten seconds. */
 const exec = async (name: string, command: string): Promise<string> => {
   const { output } = await cluster.eventually(`${command} in ${name}`, async () => ({
-    output: await cluster.kubectl.ok(['exec', name, '--', 'sh', '-c', command]),
+    output: await kubectl.ok(['exec', name, '--', 'sh', '-c', command]),
   }));
   return output;
 };
-const events = async (name: string): Promise<string[]> => {
-  const { items } = await cluster.kubectl.get<{ items: Event[] }>(
-    'events',
-    `--field-selector=involvedObject.name=${name}`,
-  );
-  return items.map(({ reason, message }) => `${reason}: ${message}`);
-};
-const condition = ({ status }: Pod, wanted: string) =>
-  status?.conditions?.find(({ type }) => type === wanted);
 const groups = (uid: string): string[] =>
   readdirSync('/sys/fs/cgroup')
     .flatMap((hierarchy) =>
@@ -94,8 +48,8 @@ it('resizes CPU and memory in place, refuses what it cannot, and keeps to the po
   const limited = busybox(FOREVER, {
     resources: { requests: { cpu: '50m', memory: '32Mi' }, limits: { cpu: '100m', memory: '64Mi' } },
   });
-  const whole = pod('whole', { resources: { limits: { cpu: '200m', memory: '96Mi' } } });
-  await apply(pod('sized', { containers: [limited] }), whole);
+  const whole = podOf('whole', { resources: { limits: { cpu: '200m', memory: '96Mi' } } });
+  await apply(podOf('sized', { containers: [limited] }), whole);
   const [before, level] = await Promise.all([ready('sized'), ready('whole')]);
   const id = before.status?.containerStatuses?.[0]?.containerID?.replace('docker://', '') ?? '';
   const uid = before.metadata.uid ?? '';
@@ -113,7 +67,7 @@ it('resizes CPU and memory in place, refuses what it cannot, and keeps to the po
   expect(level.status?.qosClass).toBe('Guaranteed');
 
   const patch = (name: string, cpu: string, mem: string) =>
-    cluster.kubectl.run([
+    kubectl.run([
       'patch',
       'pod',
       name,
@@ -135,7 +89,7 @@ it('resizes CPU and memory in place, refuses what it cannot, and keeps to the po
   });
   expect([quota(cpuGroup), quota(`${cpuGroup}/${id}`)]).toEqual([30_000, 30_000]);
   expect(readFileSync(`${memory}/memory.limit_in_bytes`, 'utf8').trim()).toBe(String(128 * 1024 * 1024));
-  expect(await events('sized')).toEqual(
+  expect(await eventsOf('sized')).toEqual(
     expect.arrayContaining([expect.stringMatching(/^ResizeCompleted: /)]),
   );
 
@@ -143,12 +97,12 @@ it('resizes CPU and memory in place, refuses what it cannot, and keeps to the po
   await exec('sized', 'dd if=/dev/zero of=/dev/shm/fill bs=1M count=40 2>/dev/null');
   expect((await patch('sized', '300m', '33Mi')).code).toBe(0);
   const refused = await until('its resize to fail', 'sized', (found) =>
-    condition(found, 'PodResizeInProgress')?.message?.includes('below current usage'),
+    conditionOf(found, 'PodResizeInProgress')?.message?.includes('below current usage'),
   );
-  expect(condition(refused, 'PodResizeInProgress')?.reason).toBe('Error');
+  expect(conditionOf(refused, 'PodResizeInProgress')?.reason).toBe('Error');
   await exec('sized', 'rm /dev/shm/fill');
 
-  const removed = await cluster.kubectl.run([
+  const removed = await kubectl.run([
     'patch',
     'pod',
     'sized',
@@ -158,7 +112,7 @@ it('resizes CPU and memory in place, refuses what it cannot, and keeps to the po
     '[{"op":"remove","path":"/spec/containers/0/resources/limits/cpu"}]',
   ]);
   expect(removed.stderr).toContain('resource limits cannot be removed');
-  await cluster.kubectl.line('delete pod sized whole --wait=true');
+  await kubectl.line('delete pod sized whole --wait=true');
   expect(groups(uid)).toEqual([]);
 });
 
@@ -185,7 +139,7 @@ spec:
   const name = 'fixed-board';
   const appears = (test: (found: Pod) => unknown) =>
     cluster.eventually(`static pod ${name}`, async () => {
-      const { code, stdout } = await cluster.kubectl.run(['get', 'pod', name, '-o', 'json']);
+      const { code, stdout } = await kubectl.run(['get', 'pod', name, '-o', 'json']);
       if (code !== 0) return undefined;
       const found = JSON.parse(stdout) as Pod;
       return test(found) ? found : undefined;
@@ -197,16 +151,16 @@ spec:
     annotations: { 'kubernetes.io/config.source': 'file', 'kubernetes.io/config.mirror': hash },
     ownerReferences: [{ kind: 'Node', name: 'board', controller: true }],
   });
-  expect(await cluster.kubectl.line(`logs ${name}`)).toBe('one\n');
+  expect(await kubectl.line(`logs ${name}`)).toBe('one\n');
   expect(await exec(name, 'echo in')).toBe('in\n');
-  expect(await events('board')).toEqual(
+  expect(await eventsOf('board')).toEqual(
     expect.arrayContaining([expect.stringMatching(/^InvalidStaticPod: .*bad\.json: /)]),
   );
   rmSync(join(directory, 'bad.json'));
   const container = first.status?.containerStatuses?.[0]?.containerID;
 
   // Deleted at the server: made again there, and nothing happens on the board.
-  await cluster.kubectl.line(`delete pod ${name} --wait=false`);
+  await kubectl.line(`delete pod ${name} --wait=false`);
   const second = await appears((found) => isReady(found) && found.metadata.uid !== first.metadata.uid);
   expect(second.status?.containerStatuses?.[0]?.containerID).toBe(container);
 
@@ -215,11 +169,11 @@ spec:
     (found) => isReady(found) && found.metadata.annotations?.['kubernetes.io/config.hash'] !== hash,
   );
   expect(third.status?.containerStatuses?.[0]?.containerID).not.toBe(container);
-  expect(await cluster.kubectl.line(`logs ${name}`)).toBe('two\n');
+  expect(await kubectl.line(`logs ${name}`)).toBe('two\n');
 
   rmSync(file);
   await cluster.eventually(`${name} to go`, async () => {
-    const { code } = await cluster.kubectl.run(['get', 'pod', name]);
+    const { code } = await kubectl.run(['get', 'pod', name]);
     return code !== 0;
   });
 });
@@ -235,7 +189,7 @@ it('gives many pods what they ask for, and refuses what the node cannot give', a
       syscalls: [{ names: ['mkdir', 'mkdirat'], action: 'SCMP_ACT_ERRNO' }],
     }),
   );
-  const seccomp = (localhostProfile: string): PartOf<PodSpec> => ({
+  const seccomp = (localhostProfile: string): Partial<PodSpec> => ({
     securityContext: { seccompProfile: { type: 'Localhost', localhostProfile } },
   });
   const said = (name: string): string =>
@@ -243,15 +197,15 @@ it('gives many pods what they ask for, and refuses what the node cannot give', a
   const sees = { volumeMounts: [{ name: 'shared', mountPath: '/shared' }] };
   const sidecar = (name: string): Container =>
     busybox(said(name), { name, restartPolicy: 'Always', ...sees });
-  await cluster.kubectl.apply({
+  await kubectl.apply({
     apiVersion: 'v1',
     kind: 'ConfigMap',
     metadata: { name: 'words' },
     data: { one: 'first', 'two.dotted': 'second' },
   });
   await apply(
-    pod('debugged', {}),
-    pod('rules', {
+    podOf('debugged', {}),
+    podOf('rules', {
       restartPolicy: 'Never',
       volumes: [{ name: 'ran', emptyDir: {} }],
       containers: [
@@ -262,7 +216,7 @@ it('gives many pods what they ask for, and refuses what the node cannot give', a
         }),
       ],
     }),
-    pod('signalled', {
+    podOf('signalled', {
       os: { name: 'linux' },
       terminationGracePeriodSeconds: 30,
       containers: [
@@ -281,11 +235,11 @@ it('gives many pods what they ask for, and refuses what the node cannot give', a
         ),
       ],
     }),
-    pod('fallback', {
+    podOf('fallback', {
       restartPolicy: 'Never',
       containers: [busybox('echo last words; exit 3', { terminationMessagePolicy: 'FallbackToLogsOnError' })],
     }),
-    pod('named', {
+    podOf('named', {
       hostname: 'short',
       subdomain: 'sub',
       setHostnameAsFQDN: true,
@@ -293,31 +247,31 @@ it('gives many pods what they ask for, and refuses what the node cannot give', a
       dnsPolicy: 'None',
       dnsConfig: { nameservers: ['10.1.1.1'], searches: ['a.b'], options: [{ name: 'ndots', value: '2' }] },
     }),
-    pod('sharing', {
+    podOf('sharing', {
       shareProcessNamespace: true,
       containers: [busybox(FOREVER), busybox('exec sleep 7654321', { name: 'other' })],
     }),
-    pod('hosting', { hostNetwork: true, hostPID: true, hostIPC: true }),
-    pod('gated', { readinessGates: [{ conditionType: 'example.com/open' }] }),
-    pod('hooked', {
+    podOf('hosting', { hostNetwork: true, hostPID: true, hostIPC: true }),
+    podOf('gated', { readinessGates: [{ conditionType: 'example.com/open' }] }),
+    podOf('hooked', {
       containers: [busybox(FOREVER, { lifecycle: { postStart: { exec: { command: ['false'] } } } })],
     }),
-    pod('bounded', { activeDeadlineSeconds: 2 }),
-    pod('ordered', {
+    podOf('bounded', { activeDeadlineSeconds: 2 }),
+    podOf('ordered', {
       volumes: [{ name: 'shared', hostPath: { path: shared } }],
       terminationGracePeriodSeconds: 20,
       initContainers: [sidecar('first'), sidecar('second')],
       containers: [busybox(said('main'), sees)],
     }),
-    pod('tuned', {
+    podOf('tuned', {
       securityContext: { sysctls: [{ name: 'net.ipv4.ip_unprivileged_port_start', value: '80' }] },
     }),
-    pod('detuned', { securityContext: { sysctls: [{ name: 'kernel.msgmax', value: '65536' }] } }),
-    pod('filtered', seccomp('no-mkdir.json')),
-    pod('unfiltered', seccomp('missing.json')),
-    pod('mapped', { hostUsers: false }),
-    pod('rootless', { securityContext: { runAsNonRoot: true } }),
-    pod('strict', {
+    podOf('detuned', { securityContext: { sysctls: [{ name: 'kernel.msgmax', value: '65536' }] } }),
+    podOf('filtered', seccomp('no-mkdir.json')),
+    podOf('unfiltered', seccomp('missing.json')),
+    podOf('mapped', { hostUsers: false }),
+    podOf('rootless', { securityContext: { runAsNonRoot: true } }),
+    podOf('strict', {
       securityContext: {
         runAsUser: 1000,
         runAsGroup: 2000,
@@ -325,7 +279,7 @@ it('gives many pods what they ask for, and refuses what the node cannot give', a
         supplementalGroupsPolicy: 'Strict',
       },
     }),
-    pod('filed', {
+    podOf('filed', {
       volumes: [{ name: 'made', emptyDir: {} }],
       initContainers: [
         busybox('echo "WORD=\'from a file\' # yes" > /made/env; ln -s /etc/passwd /made/out', {
@@ -349,7 +303,7 @@ it('gives many pods what they ask for, and refuses what the node cannot give', a
         }),
       ],
     }),
-    pod(
+    podOf(
       'told',
       {
         containers: [
@@ -374,7 +328,7 @@ it('gives many pods what they ask for, and refuses what the node cannot give', a
           }),
         ],
       },
-      { note: 'well said' },
+      { annotations: { note: 'well said' } },
     ),
   );
 
@@ -382,7 +336,7 @@ it('gives many pods what they ask for, and refuses what the node cannot give', a
     async debugged() {
       await ready('debugged');
       expect(await exec('debugged', 'cat /proc/1/oom_score_adj')).toBe('1000\n');
-      const debug = await cluster.kubectl.runOnTerminal(
+      const debug = await kubectl.runOnTerminal(
         'debug -it debugged --image=copepod.local/busybox --image-pull-policy=IfNotPresent --target=main -c probe -- sh'.split(
           ' ',
         ),
@@ -453,15 +407,15 @@ it('gives many pods what they ask for, and refuses what the node cannot give', a
     },
     async gated() {
       const waiting = await until('its containers to be ready', 'gated', (found) => {
-        return condition(found, 'ContainersReady')?.status === 'True';
+        return conditionOf(found, 'ContainersReady')?.status === 'True';
       });
-      expect(condition(waiting, 'Ready')).toMatchObject({
+      expect(conditionOf(waiting, 'Ready')).toMatchObject({
         status: 'False',
         reason: 'ReadinessGatesNotReady',
         message: 'corresponding condition of pod readiness gate "example.com/open" does not exist.',
       });
       const open = (status: string) =>
-        cluster.kubectl.ok([
+        kubectl.ok([
           'patch',
           'pod',
           'gated',
@@ -473,13 +427,13 @@ it('gives many pods what they ask for, and refuses what the node cannot give', a
       await ready('gated');
       await open('False');
       const closed = await until('to be unready', 'gated', (found) => !isReady(found));
-      expect(condition(closed, 'example.com/open')?.status).toBe('False');
+      expect(conditionOf(closed, 'example.com/open')?.status).toBe('False');
     },
     async hooked() {
       await until('to have been restarted', 'hooked', (found) =>
         found.status?.containerStatuses?.some(({ restartCount }) => restartCount > 0),
       );
-      expect(await events('hooked')).toEqual(
+      expect(await eventsOf('hooked')).toEqual(
         expect.arrayContaining([expect.stringMatching(/^FailedPostStartHook: /)]),
       );
     },
@@ -492,7 +446,7 @@ it('gives many pods what they ask for, and refuses what the node cannot give', a
     },
     async ordered() {
       await ready('ordered');
-      await cluster.kubectl.line('delete pod ordered --wait=true');
+      await kubectl.line('delete pod ordered --wait=true');
       expect(readFileSync(join(shared, 'ended'), 'utf8')).toBe('main\nsecond\nfirst\n');
     },
     async tuned() {
@@ -522,7 +476,7 @@ it('gives many pods what they ask for, and refuses what the node cannot give', a
     },
     async mapped() {
       await cluster.eventually('the refusal of a user namespace', async () =>
-        (await events('mapped')).some((event) => /^FailedCreatePodSandBox: .*user namespaces/.test(event)),
+        (await eventsOf('mapped')).some((event) => /^FailedCreatePodSandBox: .*user namespaces/.test(event)),
       );
     },
     async rootless() {
@@ -560,7 +514,7 @@ it('gives many pods what they ask for, and refuses what the node cannot give', a
           .split('\n')
           .map((line) => [line.slice(0, line.indexOf('=')), line.slice(line.indexOf('=') + 1)] as const),
       );
-      const { allocatable } = (await cluster.kubectl.get<Node>('node', 'board')).status ?? {};
+      const { allocatable } = (await kubectl.get<Node>('node', 'board')).status ?? {};
       expect(Object.fromEntries(env)).toMatchObject({
         W_one: 'first',
         B: 'a-$(A)-$(NONE)-first',

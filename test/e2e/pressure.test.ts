@@ -2,43 +2,41 @@ import { execFileSync } from 'node:child_process';
 import { mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import type { Node, Pod } from '../../src/api/types/core-v1.ts';
-import { type Board, BoardNetwork } from '../support/boards.ts';
-import { Cluster } from '../support/cluster.ts';
+import { afterAll, describe, expect, it } from 'vitest';
+import type { Container, Node, Pod, PodSpec, PodStatus } from '../../src/api/types/core-v1.ts';
+import { busybox, podOf } from '../support/manifests.ts';
+import { onBoards } from '../support/on-boards.ts';
 
 // A board that runs out of memory and disk, logs that rotate, and devices. What the board measures is its own: a
 // /proc/meminfo and a file system for volumes that only it sees.
 const KIB = 1024;
-const network = new BoardNetwork();
-let board: Board;
-let cluster: Cluster;
-let directory: string;
-
-beforeAll(async () => {
-  directory = mkdtempSync(join(tmpdir(), 'copepod-pressure-'));
-  await network.start();
-  board = await network.board('small');
-  memory(600);
-  board.run('mount', '--bind', join(directory, 'meminfo'), '/proc/meminfo');
-  cluster = await Cluster.start({
-    board,
-    flags: [
-      '--eviction-pressure-transition-period=3s',
-      '--volume-stats-agg-period=3s',
-      '--container-log-max-size=64Ki',
-      '--container-log-max-files=3',
-      '--system-reserved=memory=100Mi,cpu=100m',
-      '--pod-max-pids=100',
-    ],
-  });
-  board.run('mount', '-t', 'tmpfs', '-o', 'size=64m,mode=0711', 'tmpfs', join(cluster.dataDir, 'pods'));
+const directory = mkdtempSync(join(tmpdir(), 'copepod-pressure-'));
+const {
+  boards: [board],
+  cluster,
+  kubectl,
+  apply,
+  getPod: get,
+  podReaches,
+  eventsOf,
+} = onBoards(['small'], {
+  flags: [
+    '--eviction-pressure-transition-period=3s',
+    '--volume-stats-agg-period=3s',
+    '--container-log-max-size=64Ki',
+    '--container-log-max-files=3',
+    '--system-reserved=memory=100Mi,cpu=100m',
+    '--pod-max-pids=100',
+  ],
+  prepare() {
+    memory(600);
+    board.run('mount', '--bind', join(directory, 'meminfo'), '/proc/meminfo');
+  },
+  async begin() {
+    board.run('mount', '-t', 'tmpfs', '-o', 'size=64m,mode=0711', 'tmpfs', join(cluster.dataDir, 'pods'));
+  },
 });
-afterAll(async () => {
-  await cluster?.dispose();
-  await network.stop();
-  rmSync(directory, { recursive: true, force: true });
-});
+afterAll(() => rmSync(directory, { recursive: true, force: true }));
 
 /** The board has a gibibyte, and this much of it is left. In place: the file is mounted. */
 function memory(mebibytes: number): void {
@@ -50,52 +48,23 @@ function memory(mebibytes: number): void {
   writeFileSync(join(directory, 'meminfo'), `${lines.join('\n')}\nBuffers: 0 kB\nCached: 0 kB\n`);
 }
 
-const pod = (name: string, script: string, spec: object = {}, container: object = {}) => ({
-  apiVersion: 'v1',
-  kind: 'Pod',
-  metadata: { name },
-  spec: {
-    terminationGracePeriodSeconds: 1,
-    restartPolicy: 'Never',
-    containers: [
-      {
-        name: 'main',
-        image: 'copepod.local/busybox',
-        imagePullPolicy: 'Never',
-        command: ['sh', '-c', script],
-        ...container,
-      },
-    ],
-    ...spec,
-  },
-});
-const apply = (...objects: object[]) =>
-  cluster.kubectl.ok(['apply', '-f', '-'], {
-    stdin: JSON.stringify({ apiVersion: 'v1', kind: 'List', items: objects }),
-  });
-const get = (name: string) => cluster.kubectl.get<Pod>('pod', name);
-const reaches = (name: string, ...phases: string[]) =>
-  cluster.eventually(
-    `${name} to be ${phases.join(' or ')}`,
-    async () => {
-      const { status } = await get(name);
-      return phases.includes(status?.phase ?? '') && status;
-    },
-    150_000,
-  );
+const pod = (
+  name: string,
+  script: string,
+  spec: Partial<PodSpec> = {},
+  container: Partial<Container> = {},
+): Pod => podOf(name, { restartPolicy: 'Never', containers: [busybox(script, container)], ...spec });
+const reaches = async (name: string, ...phases: string[]): Promise<PodStatus> =>
+  (await podReaches(name, ...phases)).status ?? {};
 const condition = async (type: string) => {
-  const node = await cluster.kubectl.get<Node>('node', 'small');
+  const node = await kubectl.get<Node>('node', 'small');
   const taints = node.spec?.taints?.map(({ key }) => key) ?? [];
   return { status: node.status?.conditions?.find((each) => each.type === type)?.status, taints };
 };
-const events = (name: string) =>
-  cluster.kubectl.line(
-    `get events --field-selector involvedObject.name=${name} -o jsonpath={.items[*].message}`,
-  );
 
 describe('a board', () => {
   it('keeps from its pods what was reserved', async () => {
-    const { status } = await cluster.kubectl.get<Node>('node', 'small');
+    const { status } = await kubectl.get<Node>('node', 'small');
     expect(status?.capacity?.memory).toBe('1Gi');
     expect(status?.allocatable?.memory).toBe('824Mi');
     expect(status?.allocatable?.cpu).toMatch(/900m$/);
@@ -109,7 +78,7 @@ describe('a board', () => {
     );
     await Promise.all([reaches('modest', 'Running'), reaches('greedy', 'Running')]);
     await cluster.eventually('greedy to be greedy', async () =>
-      (await cluster.kubectl.line('logs greedy')).includes('done'),
+      (await kubectl.line('logs greedy')).includes('done'),
     );
     memory(80);
     const status = await reaches('greedy', 'Failed');
@@ -121,13 +90,13 @@ describe('a board', () => {
       expect.objectContaining({ type: 'DisruptionTarget', status: 'True', reason: 'TerminationByKubelet' }),
     );
     memory(600);
-    expect(await events('greedy')).toContain('The node was low on resource: memory.');
+    expect((await eventsOf('greedy')).join()).toContain('The node was low on resource: memory.');
     expect((await get('modest')).status?.phase).toBe('Running');
   });
 
   it('is tainted while its memory is short, which keeps pods without requests away until it is over', async () => {
     // Nothing can be evicted: the only pod that runs is of the system.
-    await cluster.kubectl.ok(['delete', 'pod', 'modest', 'greedy', '--now']);
+    await kubectl.ok(['delete', 'pod', 'modest', 'greedy', '--now']);
     memory(80);
     await cluster.eventually('MemoryPressure', async () => {
       const { status, taints } = await condition('MemoryPressure');
@@ -140,7 +109,7 @@ describe('a board', () => {
     memory(600);
     await reaches('late', 'Running');
     expect(await condition('MemoryPressure')).toEqual({ status: 'False', taints: [] });
-    await cluster.kubectl.ok(['delete', 'pod', 'late', '--now']);
+    await kubectl.ok(['delete', 'pod', 'late', '--now']);
   });
 
   it('evicts a pod that wrote more than it may, and frees the disk of one that filled it', async () => {
@@ -170,7 +139,7 @@ describe('a board', () => {
       /^(Pod ephemeral local storage usage exceeds the total limit of containers 4Mi|Container main exceeded its local ephemeral storage limit "4Mi")\. $/,
     );
     await reaches('ram', 'Running');
-    expect(await cluster.kubectl.line('logs ram')).toMatch(/tmpfs\s+8192\s/);
+    expect(await kubectl.line('logs ram')).toMatch(/tmpfs\s+8192\s/);
 
     // Again and again: what the writer gives back meanwhile is filled too.
     const fill = 'while :; do cat /dev/zero >> /data/x; sleep 0.2; done';
@@ -183,7 +152,7 @@ describe('a board', () => {
       150_000,
     );
     expect((await get('ram')).status?.phase).toBe('Running');
-    await cluster.kubectl.ok(['delete', 'pod', '--all', '--now']);
+    await kubectl.ok(['delete', 'pod', '--all', '--now']);
   });
 });
 
@@ -194,7 +163,7 @@ describe('logs', () => {
       'i=0; while [ $i -lt 2000 ]; do echo "line $i"; i=$((i+1)); done; sleep 1; echo end; sleep 1000';
     await apply(pod('chatty', script));
     await reaches('chatty', 'Running');
-    const followed = await cluster.kubectl.ok([
+    const followed = await kubectl.ok([
       'logs',
       '-f',
       'chatty',
@@ -203,7 +172,7 @@ describe('logs', () => {
     ]);
     expect(followed).toHaveLength(100);
     await cluster.eventually('the end of the log', async () =>
-      (await cluster.kubectl.line('logs chatty --tail=1')).includes('end'),
+      (await kubectl.line('logs chatty --tail=1')).includes('end'),
     );
     const { metadata, status } = await get('chatty');
     const id = status?.containerStatuses?.[0]?.containerID?.replace('docker://', '') ?? '';
@@ -217,14 +186,14 @@ describe('logs', () => {
     expect(files).toHaveLength(3);
     for (const name of files) expect(readFileSync(join(engine, name)).length).toBeLessThan(70_000);
     // All that was kept, once and in order.
-    const kept = (await cluster.kubectl.ok(['logs', 'chatty'])).trim().split('\n').slice(0, -1);
+    const kept = (await kubectl.ok(['logs', 'chatty'])).trim().split('\n').slice(0, -1);
     const first = Number(kept[0]?.replace('line ', ''));
     expect(kept).toEqual(Array.from({ length: 2000 - first }, (_, index) => `line ${first + index}`));
-    expect(await cluster.kubectl.line('logs chatty --tail=2')).toMatch(/line 1999\s+end/);
-    expect(await cluster.kubectl.line('logs chatty --timestamps --tail=1')).toMatch(
+    expect(await kubectl.line('logs chatty --tail=2')).toMatch(/line 1999\s+end/);
+    expect(await kubectl.line('logs chatty --timestamps --tail=1')).toMatch(
       /^\d{4}-\d\d-\d\dT[\d:.]+Z end\s*$/,
     );
-    expect(await cluster.kubectl.line('logs chatty --since-time=2030-01-01T00:00:00Z')).toBe('');
+    expect(await kubectl.line('logs chatty --since-time=2030-01-01T00:00:00Z')).toBe('');
   });
 
   it('of the run before are kept, and many that follow and go leave nothing open', async () => {
@@ -244,16 +213,16 @@ describe('logs', () => {
         ({ restartCount, ready }) => restartCount === 1 && ready,
       ),
     );
-    expect((await cluster.kubectl.line('logs --previous restarts')).trim()).toBe('run');
+    expect((await kubectl.line('logs --previous restarts')).trim()).toBe('run');
     const before = sockets();
     const followers = Array.from({ length: 12 }, () =>
-      cluster.kubectl.run(['logs', '-f', 'chatty', '--request-timeout=2s'], { timeoutMs: 30_000 }),
+      kubectl.run(['logs', '-f', 'chatty', '--request-timeout=2s'], { timeoutMs: 30_000 }),
     );
     await Promise.all(followers);
     // A follower holds four or more; connections to Docker that wait for the next call are kept, a few of them.
     await cluster.eventually('all streams to be closed', async () => sockets() <= before + 8);
     const { uid } = (await get('chatty')).metadata;
-    await cluster.kubectl.ok(['delete', 'pod', '--all', '--now']);
+    await kubectl.ok(['delete', 'pod', '--all', '--now']);
     expect(board.run('sh', '-c', `ls /var/log/pods | grep -c ${uid} || true`).trim()).toBe('0');
     expect(board.run('sh', '-c', 'find /var/log/containers -xtype l').trim()).toBe('');
   });
@@ -272,7 +241,9 @@ function sockets(): number {
 }
 
 describe('devices', () => {
-  const device = (path: string, type: string) => ({ volumes: [{ name: 'dev', hostPath: { path, type } }] });
+  const device = (path: string, type: '' | 'BlockDevice' | 'CharDevice') => ({
+    volumes: [{ name: 'dev', hostPath: { path, type } }],
+  });
   const mounted = { volumeMounts: [{ name: 'dev', mountPath: '/dev/thing' }] };
 
   it('named by their type are given to a container without privileges, and no other', async () => {
@@ -289,7 +260,7 @@ describe('devices', () => {
     await reaches('untyped', 'Failed');
     await reaches('reads', 'Failed');
     const [typed, untyped, reads] = await Promise.all(
-      ['typed', 'untyped', 'reads'].map((name) => cluster.kubectl.line(`logs ${name}`)),
+      ['typed', 'untyped', 'reads'].map((name) => kubectl.line(`logs ${name}`)),
     );
     expect(typed).toContain('0+0 records');
     expect([untyped, reads].map((text) => /not permitted/.test(text ?? ''))).toEqual([true, true]);
@@ -299,10 +270,10 @@ describe('devices', () => {
     const path = join(directory, 'ttyUSB0');
     await apply(pod('sensor', 'head -c 4 /dev/thing | wc -c', device(path, 'CharDevice'), mounted));
     const message = `hostPath type check failed: ${path} is not a character device`;
-    await cluster.eventually('the reason', async () => (await events('sensor')).includes(message));
+    await cluster.eventually('the reason', async () => (await eventsOf('sensor')).join().includes(message));
     execFileSync('mknod', [path, 'c', '1', '5']);
     await reaches('sensor', 'Succeeded');
-    expect((await cluster.kubectl.line('logs sensor')).trim()).toBe('4');
+    expect((await kubectl.line('logs sensor')).trim()).toBe('4');
   });
 
   it('and parts of volumes: what leads out of the volume, and what the engine cannot do, is refused by name', async () => {
@@ -316,13 +287,13 @@ describe('devices', () => {
       pod('recursive', 'true', volume, mount({ readOnly: true, recursiveReadOnly: 'Enabled' })),
     );
     await reaches('part', 'Succeeded');
-    expect(await cluster.kubectl.line('logs part')).toContain('hello');
+    expect(await kubectl.line('logs part')).toContain('hello');
     await cluster.eventually('the refusal', async () =>
       (await get('recursive')).status?.containerStatuses?.[0]?.state?.waiting?.message?.includes(
         'requested recursive read-only mode',
       ),
     );
-    await cluster.kubectl.ok(['delete', 'pod', '--all', '--now']);
+    await kubectl.ok(['delete', 'pod', '--all', '--now']);
     expect(board.run('sh', '-c', 'grep -c volume-subpaths /proc/self/mountinfo || true').trim()).toBe('0');
   });
 });

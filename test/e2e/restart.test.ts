@@ -1,29 +1,24 @@
 import { join } from 'node:path';
-import { afterAll, beforeAll, expect, it } from 'vitest';
+import { expect, it } from 'vitest';
 import { root } from '../../scripts/lib/bundle.mjs';
 import type { Pod } from '../../src/api/types/core-v1.ts';
-import { type Board, BoardNetwork } from '../support/boards.ts';
-import { Cluster } from '../support/cluster.ts';
+import { isReady } from '../support/look-at.ts';
+import { onBoards } from '../support/on-boards.ts';
 
 // Pods outlive the process that started them, however it ends.
-const network = new BoardNetwork();
-let board: Board;
-let cluster: Cluster;
-
-beforeAll(async () => {
-  await network.start();
-  board = await network.board('pi');
-  cluster = await Cluster.start({ board });
-  await cluster.kubectl.ok(['apply', '-f', join(root, 'examples/web.yaml')]);
-  await cluster.kubectl.line('rollout status deployment/web --timeout=60s');
-});
-afterAll(async () => {
-  await cluster?.dispose();
-  await network.stop();
+const {
+  boards: [board],
+  cluster,
+  kubectl,
+  podsOf,
+} = onBoards(['pi'], {
+  async begin() {
+    await kubectl.ok(['apply', '-f', join(root, 'examples/web.yaml')]);
+    await kubectl.line('rollout status deployment/web --timeout=60s');
+  },
 });
 
-const pods = async (): Promise<Pod[]> =>
-  (await cluster.kubectl.get<{ items: Pod[] }>('pods', '-l', 'app=web')).items;
+const pods = (): Promise<Pod[]> => podsOf('app=web');
 
 /** The identity of every container of ours that runs, by name. */
 async function running(): Promise<Record<string, string>> {
@@ -31,11 +26,7 @@ async function running(): Promise<Record<string, string>> {
   return Object.fromEntries(containers.map(({ Names, Id }) => [Names[0] ?? '', Id]).sort());
 }
 
-const allReady = (items: Pod[]): boolean =>
-  items.length === 2 &&
-  items.every(({ status }) =>
-    status?.conditions?.some(({ type, status: is }) => type === 'Ready' && is === 'True'),
-  );
+const allReady = (items: Pod[]): boolean => items.length === 2 && items.every(isReady);
 
 it('adopts the containers after SIGKILL: none orphaned, none doubled, none restarted', async () => {
   const before = await running();
@@ -76,9 +67,9 @@ it('sees what happened while it was away: a container that ended is restarted, a
 });
 
 it('survives being killed again and again while a rollout is under way', async () => {
-  await cluster.kubectl.line('rollout restart deployment/web');
+  await kubectl.line('rollout restart deployment/web');
   for (let round = 0; round < 3; round += 1) await cluster.killAndRestart();
-  await cluster.kubectl.line('rollout status deployment/web --timeout=90s');
+  await kubectl.line('rollout status deployment/web --timeout=90s');
   await cluster.eventually('two pods and their four containers, no other', async () => {
     const items = await pods();
     const uids = new Set(items.map(({ metadata }) => metadata?.uid));
@@ -94,12 +85,12 @@ it('survives being killed again and again while a rollout is under way', async (
 it('recovers when Docker goes away and comes back, within seconds', async () => {
   const before = await running();
   await board.docker.kill();
-  const isReady = async (): Promise<string> => await cluster.kubectl.line('get node pi');
+  const node = (): Promise<string> => kubectl.line('get node pi');
   // Told when it happens, not found out by the next look at everything (30 s).
-  const lost = async () => /pi +NotReady/.test(await isReady());
+  const lost = async () => /pi +NotReady/.test(await node());
   await cluster.eventually('the node to be NotReady', lost, 10_000);
   await board.docker.start();
-  const back = async () => /pi +Ready/.test(await isReady());
+  const back = async () => /pi +Ready/.test(await node());
   await cluster.eventually('the node to be Ready', back, 10_000);
   await cluster.eventually('the pods to be Ready', async () => allReady(await pods()), 20_000);
   // This engine keeps containers alive while it is away.

@@ -1,82 +1,41 @@
 import { execFileSync } from 'node:child_process';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { type Board, BoardNetwork } from '../support/boards.ts';
-import { Cluster } from '../support/cluster.ts';
+import { describe, expect, it } from 'vitest';
+import { busybox, podOf, service, workload } from '../support/manifests.ts';
+import { onBoards } from '../support/on-boards.ts';
 
 // A board without nftables, as the program is told: Services through userspace, and what `copepod cleanup` leaves.
-const network = new BoardNetwork();
-let board: Board;
-let cluster: Cluster;
-
-const busybox = (command: string) => ({
-  name: 'main',
-  image: 'copepod.local/busybox',
-  imagePullPolicy: 'IfNotPresent',
-  command: ['sh', '-c', command],
-});
-
-beforeAll(async () => {
-  await network.start();
-  board = await network.board('plain');
-  cluster = await Cluster.start({
-    board,
-    flags: ['--proxy-mode=userspace', '--disable=servicelb,local-storage', '--disable=metrics,dashboard'],
-  });
-  await cluster.kubectl.apply({
-    apiVersion: 'apps/v1',
-    kind: 'Deployment',
-    metadata: { name: 'web' },
-    spec: {
-      replicas: 2,
-      selector: { matchLabels: { app: 'web' } },
-      template: {
-        metadata: { labels: { app: 'web' } },
-        spec: {
-          terminationGracePeriodSeconds: 1,
-          containers: [
-            {
-              ...busybox('mkdir /www; hostname > /www/index.html; httpd -f -p 8080 -h /www'),
-              ports: [{ name: 'http', containerPort: 8080 }],
-              readinessProbe: { httpGet: { port: 'http', path: '/' }, periodSeconds: 1 },
-            },
-          ],
-        },
-      },
-    },
-  });
-  await cluster.kubectl.apply({
-    apiVersion: 'v1',
-    kind: 'Service',
-    metadata: { name: 'web' },
-    spec: {
-      type: 'LoadBalancer',
-      selector: { app: 'web' },
-      ports: [{ port: 80, targetPort: 'http', nodePort: 30080 }],
-    },
-  });
-  await cluster.kubectl.apply({
-    apiVersion: 'v1',
-    kind: 'Pod',
-    metadata: { name: 'client' },
-    spec: {
-      terminationGracePeriodSeconds: 1,
-      containers: [{ ...busybox('sleep 1000000'), ports: [{ containerPort: 9999, hostPort: 9999 }] }],
-    },
-  });
-  await cluster.kubectl.line('rollout status deployment/web --timeout=90s');
-  await cluster.kubectl.line('wait --for=condition=Ready pod/client --timeout=60s');
-});
-afterAll(async () => {
-  await cluster?.dispose();
-  await network.stop();
+const {
+  boards: [board],
+  cluster,
+  kubectl,
+  apply,
+} = onBoards(['plain'], {
+  flags: ['--proxy-mode=userspace', '--disable=servicelb,local-storage', '--disable=metrics,dashboard'],
+  async begin() {
+    const web = busybox('mkdir /www; hostname > /www/index.html; httpd -f -p 8080 -h /www', {
+      ports: [{ name: 'http', containerPort: 8080 }],
+      readinessProbe: { httpGet: { port: 'http', path: '/' }, periodSeconds: 1 },
+    });
+    const client = busybox('sleep 1000000', { ports: [{ containerPort: 9999, hostPort: 9999 }] });
+    await apply(
+      workload('Deployment', 'web', { containers: [web] }, { replicas: 2 }),
+      service('web', {
+        type: 'LoadBalancer',
+        ports: [{ port: 80, targetPort: 'http', nodePort: 30080 }],
+      }),
+      podOf('client', { containers: [client] }),
+    );
+    await kubectl.line('rollout status deployment/web --timeout=90s');
+    await kubectl.line('wait --for=condition=Ready pod/client --timeout=60s');
+  },
 });
 
 describe('a board in userspace mode', () => {
-  const inPod = (command: string) => cluster.kubectl.ok(['exec', 'client', '--', 'sh', '-c', command]);
+  const inPod = (command: string) => kubectl.ok(['exec', 'client', '--', 'sh', '-c', command]);
 
   it('says what it does and what it cannot', async () => {
     expect(cluster.process.logTail(2000)).toContain('Services by the userspace proxy');
-    const events = await cluster.kubectl.line(
+    const events = await kubectl.line(
       'get events -A --field-selector involvedObject.kind=Node -o jsonpath={.items[*].reason}',
     );
     expect(events).toContain('UserspaceProxy');
@@ -90,7 +49,7 @@ describe('a board in userspace mode', () => {
       hosts.add((await inPod('wget -q -O - http://web/')).trim());
       return hosts.size === 2;
     });
-    const ip = await cluster.kubectl.line('get service web -o jsonpath={.spec.clusterIP}');
+    const ip = await kubectl.line('get service web -o jsonpath={.spec.clusterIP}');
     for (const address of [`${ip}:80`, '127.0.0.1:30080', `${board.ip}:30080`]) {
       expect(hosts).toContain(board.httpGet(`http://${address}/`).trim());
     }
@@ -101,7 +60,7 @@ describe('a board in userspace mode', () => {
   });
 
   it('follows its pods', async () => {
-    await cluster.kubectl.line('scale deployment web --replicas=0');
+    await kubectl.line('scale deployment web --replicas=0');
     await cluster.eventually('nobody to answer', () =>
       inPod('wget -q -O - http://web/').then(
         () => false,
@@ -111,9 +70,9 @@ describe('a board in userspace mode', () => {
   });
 
   it('does without what was disabled', async () => {
-    expect(await cluster.kubectl.line('get service web -o jsonpath={.status.loadBalancer}')).toBe('{}');
-    expect(await cluster.kubectl.line('get storageclass')).not.toContain('local-path');
-    expect(await cluster.kubectl.line('api-versions')).not.toContain('metrics.k8s.io');
+    expect(await kubectl.line('get service web -o jsonpath={.status.loadBalancer}')).toBe('{}');
+    expect(await kubectl.line('get storageclass')).not.toContain('local-path');
+    expect(await kubectl.line('api-versions')).not.toContain('metrics.k8s.io');
   });
 });
 

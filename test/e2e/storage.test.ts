@@ -1,57 +1,36 @@
 import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterAll, beforeAll, expect, it } from 'vitest';
-import type { PersistentVolume, PersistentVolumeClaim, Pod } from '../../src/api/types/core-v1.ts';
-import { type Board, BoardNetwork } from '../support/boards.ts';
-import { Cluster, JoinedAgent } from '../support/cluster.ts';
+import { expect, it } from 'vitest';
+import type { PersistentVolume, PersistentVolumeClaim } from '../../src/api/types/core-v1.ts';
+import { busybox, onNode, workload } from '../support/manifests.ts';
+import { onBoards } from '../support/on-boards.ts';
 
 // Claims of the default class, on a board that is not the server's.
-const network = new BoardNetwork();
-let first: Board;
-let second: Board;
-let cluster: Cluster;
-let agent: JoinedAgent;
+const {
+  boards: [, second],
+  agents: [agent],
+  cluster,
+  kubectl,
+  apply,
+  list,
+  getPod,
+} = onBoards(['first', 'second']);
 
-beforeAll(async () => {
-  await network.start();
-  first = await network.board('first');
-  second = await network.board('second');
-  cluster = await Cluster.start({ board: first });
-  agent = new JoinedAgent({ board: second, server: `https://${first.ip}:6443`, token: cluster.token });
-  agent.process.start();
-  await cluster.nodeReady('second', Date.now());
-});
-afterAll(async () => {
-  await agent?.dispose();
-  await cluster?.dispose();
-  await network.stop();
-});
-
-const stateful = {
-  apiVersion: 'apps/v1',
-  kind: 'StatefulSet',
-  metadata: { name: 'db' },
-  spec: {
-    serviceName: 'db',
+const stateful = workload(
+  'StatefulSet',
+  'db',
+  {
+    ...onNode('second'),
+    terminationGracePeriodSeconds: 0,
+    securityContext: { runAsUser: 1000 },
+    containers: [
+      busybox('hostname >> /data/starts; sleep 1000000', {
+        volumeMounts: [{ name: 'data', mountPath: '/data' }],
+      }),
+    ],
+  },
+  {
     replicas: 1,
-    selector: { matchLabels: { app: 'db' } },
-    template: {
-      metadata: { labels: { app: 'db' } },
-      spec: {
-        nodeSelector: { 'kubernetes.io/hostname': 'second' },
-        terminationGracePeriodSeconds: 0,
-        securityContext: { runAsUser: 1000 },
-        containers: [
-          {
-            name: 'main',
-            image: 'copepod.local/busybox',
-            imagePullPolicy: 'IfNotPresent',
-            command: ['sh', '-c', 'hostname >> /data/starts; sleep 1000000'],
-            volumeMounts: [{ name: 'data', mountPath: '/data' }],
-          },
-        ],
-      },
-    },
     volumeClaimTemplates: [
       {
         metadata: { name: 'data' },
@@ -59,10 +38,10 @@ const stateful = {
       },
     ],
   },
-};
+);
 
-const claim = () => cluster.kubectl.get<PersistentVolumeClaim>('pvc', 'data-db-0');
-const volumes = async () => (await cluster.kubectl.get<{ items: PersistentVolume[] }>('pv')).items;
+const claim = () => kubectl.get<PersistentVolumeClaim>('pvc', 'data-db-0');
+const volumes = () => list<PersistentVolume>('pv');
 const storage = (): string => join(cluster.dataDir, 'storage');
 const directories = (): string[] => (existsSync(storage()) ? readdirSync(storage()) : []);
 const starts = (): number =>
@@ -76,15 +55,15 @@ const starts = (): number =>
     .reduce((sum, count) => sum + count, 0);
 
 it('has a default class that waits for the first consumer', async () => {
-  const table = await cluster.kubectl.line('get storageclass');
+  const table = await kubectl.line('get storageclass');
   expect(table).toMatch(
     /local-path \(default\) +copepod\.io\/local-path +Delete +WaitForFirstConsumer +true/,
   );
 });
 
 it('gives a StatefulSet a directory on the board of its pod, writable for anyone', async () => {
-  await cluster.kubectl.apply(stateful);
-  await cluster.kubectl.line('rollout status statefulset/db --timeout=90s');
+  await apply(stateful);
+  await kubectl.line('rollout status statefulset/db --timeout=90s');
   const { spec, status } = await claim();
   expect(status).toMatchObject({ phase: 'Bound', capacity: { storage: '64Mi' } });
   const [volume] = await volumes();
@@ -97,32 +76,30 @@ it('gives a StatefulSet a directory on the board of its pod, writable for anyone
 });
 
 it('keeps the data when the pod is deleted, and over a restart of its agent', async () => {
-  const { uid } = (await cluster.kubectl.get<Pod>('pod', 'db-0')).metadata;
+  const { uid } = (await getPod('db-0')).metadata;
   await agent.process.kill();
-  await cluster.kubectl.line('delete pod db-0 --wait=false');
+  await kubectl.line('delete pod db-0 --wait=false');
   agent.process.start();
   await cluster.eventually('another db-0', async () => {
-    const pod = await cluster.kubectl.get<Pod>('pod', 'db-0');
+    const pod = await getPod('db-0');
     return pod.metadata.uid !== uid && pod.status?.phase === 'Running';
   });
   await cluster.eventually('its second line', async () => starts() === 2);
-  expect(await cluster.kubectl.line('exec db-0 -- cat /data/starts')).toBe('db-0\ndb-0\n');
+  expect(await kubectl.line('exec db-0 -- cat /data/starts')).toBe('db-0\ndb-0\n');
 });
 
 it('grows a claim', async () => {
-  await cluster.kubectl.line(
-    `patch pvc data-db-0 -p {"spec":{"resources":{"requests":{"storage":"128Mi"}}}}`,
-  );
+  await kubectl.line(`patch pvc data-db-0 -p {"spec":{"resources":{"requests":{"storage":"128Mi"}}}}`);
   await cluster.eventually('more', async () => (await claim()).status?.capacity?.storage === '128Mi');
 });
 
 it('keeps a deleted claim while a pod uses it; then the directory goes, once its board is back', async () => {
-  await cluster.kubectl.line('delete pvc data-db-0 --wait=false');
+  await kubectl.line('delete pvc data-db-0 --wait=false');
   expect((await claim()).metadata.finalizers).toEqual(['kubernetes.io/pvc-protection']);
   second.cutOff();
-  await cluster.kubectl.line('delete statefulset db --cascade=orphan');
+  await kubectl.line('delete statefulset db --cascade=orphan');
   // Nobody else says that the pod has ended: its board cannot be asked.
-  await cluster.kubectl.line('delete pod db-0 --force --grace-period=0');
+  await kubectl.line('delete pod db-0 --force --grace-period=0');
   await cluster.eventually('the volume to be released', async () =>
     (await volumes()).every(({ status }) => status?.phase === 'Released'),
   );

@@ -2,10 +2,9 @@ import { createHash, randomBytes } from 'node:crypto';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, beforeAll, expect, it } from 'vitest';
-import type { Pod } from '../../src/api/types/core-v1.ts';
-import { type Board, BoardNetwork } from '../support/boards.ts';
-import { Cluster } from '../support/cluster.ts';
+import { afterAll, expect, it } from 'vitest';
+import { busybox, podOf } from '../support/manifests.ts';
+import { onBoards } from '../support/on-boards.ts';
 import { holdings } from '../support/soak/census.ts';
 import { waitFor } from '../support/wait.ts';
 
@@ -14,50 +13,29 @@ const EXECS = 20;
 const LOGS = 15;
 const FORWARDS = 3;
 const CONNECTIONS = 5;
-const network = new BoardNetwork();
 const folder = mkdtempSync(join(tmpdir(), 'copepod-streams-'));
-let board: Board;
-let cluster: Cluster;
-
-beforeAll(async () => {
-  await network.start();
-  board = await network.board('pi');
-  cluster = await Cluster.start({ board });
-  await cluster.kubectl.apply({
-    apiVersion: 'v1',
-    kind: 'Pod',
-    metadata: { name: 'target' },
-    spec: {
-      terminationGracePeriodSeconds: 0,
-      containers: [
-        {
-          name: 'main',
-          image: 'copepod.local/busybox',
-          imagePullPolicy: 'IfNotPresent',
-          command: [
-            'sh',
-            '-c',
-            'httpd -p 8080 -h /etc; i=0; while :; do echo line $i; i=$((i+1)); sleep 0.1; done',
-          ],
-        },
-      ],
-    },
-  });
-  await cluster.kubectl.line('wait --for=condition=Ready pod/target --timeout=60s');
-  // What the first stream brings once: its code, a connection or two.
-  await cluster.kubectl.line('exec target -- true');
+const {
+  boards: [board],
+  cluster,
+  kubectl,
+  apply,
+  getPod,
+} = onBoards(['pi'], {
+  async begin() {
+    const script = 'httpd -p 8080 -h /etc; i=0; while :; do echo line $i; i=$((i+1)); sleep 0.1; done';
+    await apply(podOf('target', { terminationGracePeriodSeconds: 0, containers: [busybox(script)] }));
+    await kubectl.line('wait --for=condition=Ready pod/target --timeout=60s');
+    // What the first stream brings once: its code, a connection or two.
+    await kubectl.line('exec target -- true');
+  },
 });
-afterAll(async () => {
-  await cluster?.dispose();
-  await network.stop();
-  rmSync(folder, { recursive: true, force: true });
-});
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
 const held = () => holdings(board, cluster.process.pid);
 
 /** The exec sessions that the engine still knows of in the pod's container. */
 async function execs(): Promise<string[]> {
-  const pod = await cluster.kubectl.get<Pod>('pod', 'target');
+  const pod = await getPod('target');
   const id = pod.status?.containerStatuses?.[0]?.containerID?.replace('docker://', '');
   const { ExecIDs } = (await board.docker.call('GET', `/containers/${id}/json`)) as {
     ExecIDs: string[] | null;
@@ -65,9 +43,9 @@ async function execs(): Promise<string[]> {
   return ExecIDs ?? [];
 }
 
-/** `cat` in the container, with what it has echoed so far. */
-function echo() {
-  const child = cluster.kubectl.spawn(['exec', '-i', 'target', '--', 'cat']);
+/** A kubectl that goes on, with what it has printed so far. */
+function started(...args: string[]) {
+  const child = kubectl.spawn(args);
   let out = '';
   child.stdout.on('data', (chunk: Buffer) => {
     out += chunk;
@@ -77,27 +55,16 @@ function echo() {
   return { child, ended, out: () => out };
 }
 
-function follow() {
-  const child = cluster.kubectl.spawn(['logs', '-f', 'target']);
-  let out = '';
-  child.stdout.on('data', (chunk: Buffer) => {
-    out += chunk;
-  });
-  const ended = new Promise((resolve) => child.on('close', resolve));
-  return { child, ended, out: () => out };
-}
+/** `cat` in the container. */
+const echo = () => started('exec', '-i', 'target', '--', 'cat');
 
-/** A port-forward, and clients on the board that use it. */
-function forward(number: number) {
+const follow = () => started('logs', '-f', 'target');
+
+/** A port-forward, for clients on the board. */
+const forward = (number: number) => {
   const port = 9000 + number;
-  const child = cluster.kubectl.spawn(['port-forward', 'pod/target', `${port}:8080`]);
-  let out = '';
-  child.stdout.on('data', (chunk: Buffer) => {
-    out += chunk;
-  });
-  const ended = new Promise((resolve) => child.on('close', resolve));
-  return { child, ended, port, out: () => out };
-}
+  return { ...started('port-forward', 'pod/target', `${port}:8080`), port };
+};
 
 it('serves fifty streams at once, and keeps nothing of them', async () => {
   const before = held();
@@ -139,14 +106,15 @@ it('serves fifty streams at once, and keeps nothing of them', async () => {
   let after = held();
   await waitFor(
     'its connections to be closed',
-    () => {
+    async () => {
+      await board.docker.collect();
       after = held();
       // Keep-alive holds a few plain connections for a while.
       return (
         after.descriptors <= before.descriptors + 4 && after.engineConnections <= before.engineConnections + 4
       );
     },
-    { timeoutMs: 60_000, details: () => JSON.stringify({ before, after }) },
+    { timeoutMs: 60_000, intervalMs: 1000, details: () => JSON.stringify({ before, after }) },
   );
 });
 
@@ -156,9 +124,34 @@ it('copies 50 MB there and back', async () => {
   const bytes = randomBytes(50 * 1024 * 1024);
   writeFileSync(there, bytes);
   const digest = createHash('sha256').update(bytes).digest('hex');
-  await cluster.kubectl.ok(['cp', there, 'target:/tmp/file'], { timeoutMs: 120_000 });
-  const [seen] = (await cluster.kubectl.line('exec target -- sha256sum /tmp/file')).split(' ');
+  await kubectl.ok(['cp', there, 'target:/tmp/file'], { timeoutMs: 120_000 });
+  const [seen] = (await kubectl.line('exec target -- sha256sum /tmp/file')).split(' ');
   expect(seen).toBe(digest);
-  await cluster.kubectl.ok(['cp', 'target:/tmp/file', back], { timeoutMs: 120_000 });
+  await kubectl.ok(['cp', 'target:/tmp/file', back], { timeoutMs: 120_000 });
   expect(createHash('sha256').update(readFileSync(back)).digest('hex')).toBe(digest);
+});
+
+it('hands requests on to pods, services and the node', async () => {
+  await kubectl.line('label pod target app=target');
+  await kubectl.line('create service clusterip target --tcp=80:8080');
+  const raw = (path: string) => kubectl.ok(['get', '--raw', `/api/v1/${path}`]);
+  const here = 'namespaces/default';
+  expect(await raw(`${here}/pods/target:8080/proxy/passwd`)).toContain('root:');
+  await waitFor('the service to have its endpoint', () =>
+    raw(`${here}/services/target:80/proxy/passwd`).then(
+      (text) => text.includes('root:'),
+      () => false,
+    ),
+  );
+  const { metadata } = (await kubectl.get<{ items: { metadata: { name: string } }[] }>('nodes')).items[0] ?? {
+    metadata: { name: '' },
+  };
+  const node = `nodes/${metadata.name}/proxy`;
+  const summary = JSON.parse(await raw(`${node}/stats/summary`));
+  const pod = summary.pods.find((each: { podRef: { name: string } }) => each.podRef.name === 'target');
+  expect(pod.containers[0].memory.workingSetBytes).toBeGreaterThan(0);
+  expect(await raw(`${node}/metrics/resource`)).toContain('pod_cpu_usage_seconds_total{');
+  expect(await raw(`${node}/containerLogs/default/target/${pod.containers[0].name}?tailLines=1`)).toMatch(
+    /^line \d+\n$/,
+  );
 });

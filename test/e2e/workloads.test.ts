@@ -1,88 +1,43 @@
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import type { DaemonSet, Deployment, ReplicaSet } from '../../src/api/types/apps-v1.ts';
 import type { Job } from '../../src/api/types/batch-v1.ts';
-import type { PersistentVolumeClaim, Pod } from '../../src/api/types/core-v1.ts';
-import { type Board, BoardNetwork } from '../support/boards.ts';
-import { Cluster, JoinedAgent } from '../support/cluster.ts';
-import type { Kubectl } from '../support/kubectl.ts';
+import type { Container, PersistentVolumeClaim, Pod, PodSpec } from '../../src/api/types/core-v1.ts';
+import { busybox, podSpec, workload } from '../support/manifests.ts';
+import { onBoards } from '../support/on-boards.ts';
 
 // The workload controllers on real Docker, asked and judged with kubectl's own verbs: all at once on two boards. The
 // autoscaler has a file of its own, since it needs a busy board.
-const network = new BoardNetwork();
-let first: Board;
-let second: Board;
-let cluster: Cluster;
-let agent: JoinedAgent;
-let kubectl: Kubectl;
-
-beforeAll(async () => {
-  await network.start();
-  first = await network.board('first');
-  second = await network.board('second');
-  cluster = await Cluster.start({ board: first });
-  kubectl = cluster.kubectl;
-  agent = new JoinedAgent({ board: second, server: `https://${first.ip}:6443`, token: cluster.token });
-  agent.process.start();
-  await cluster.nodeReady('second', Date.now());
-});
-afterAll(async () => {
-  await agent?.dispose();
-  await cluster?.dispose();
-  await network.stop();
-});
+const { cluster, kubectl, apply, list } = onBoards(['first', 'second']);
 
 const STAY = 'trap exit TERM; while :; do sleep 0.2; done';
 
-function template(app: string, script: string, more: object = {}) {
-  return {
-    metadata: { labels: { app } },
-    spec: {
-      terminationGracePeriodSeconds: 5,
-      containers: [
-        {
-          name: 'main',
-          image: 'copepod.local/busybox',
-          imagePullPolicy: 'IfNotPresent',
-          command: ['sh', '-c', script],
-          ...more,
-        },
-      ],
-    },
-  };
-}
+const running = (script: string, more: Partial<Container> = {}): Partial<PodSpec> => ({
+  terminationGracePeriodSeconds: 5,
+  containers: [busybox(script, more)],
+});
 
-const workload = (kind: string, app: string, spec: object) => ({
-  apiVersion: 'apps/v1',
-  kind,
-  metadata: { name: app },
-  spec: { selector: { matchLabels: { app } }, ...spec },
+const jobTemplate = (script: string) => ({
+  spec: { ...podSpec(running(script)), restartPolicy: 'Never' },
 });
 
 const job = (name: string, script: string, spec: object) => ({
   apiVersion: 'batch/v1',
   kind: 'Job',
   metadata: { name },
-  spec: { ...spec, template: jobTemplate(name, script) },
+  spec: { ...spec, template: jobTemplate(script) },
 });
 
-function jobTemplate(name: string, script: string) {
-  const { metadata, spec } = template(name, script);
-  return { metadata, spec: { ...spec, restartPolicy: 'Never' } };
-}
-
-const listed = async <T>(...args: string[]): Promise<T[]> =>
-  (await kubectl.get<{ items: T[] }>(...args)).items;
 const rollout = (what: string) =>
   kubectl.line(`rollout status ${what} --timeout=100s`, { timeoutMs: 120_000 });
 
 describe.concurrent('with kubectl', () => {
   it('a Deployment is rolled, rolled back, paused and resumed', async () => {
-    await kubectl.apply(workload('Deployment', 'web', { replicas: 3, template: template('web', STAY) }));
+    await apply(workload('Deployment', 'web', running(STAY), { replicas: 3 }));
     expect(await rollout('deployment/web')).toContain('deployment "web" successfully rolled out');
     await kubectl.line('set env deployment/web VERSION=2');
     await rollout('deployment/web');
     const versions = async () => {
-      const pods = await listed<Pod>('pods', '-l', 'app=web', '--field-selector=status.phase=Running');
+      const pods = await list<Pod>('pods', '-l', 'app=web', '--field-selector=status.phase=Running');
       return pods
         .filter(({ metadata }) => metadata.deletionTimestamp === undefined)
         .map(({ spec }) => spec?.containers[0]?.env?.[0]?.value ?? '1');
@@ -108,26 +63,27 @@ describe.concurrent('with kubectl', () => {
     await kubectl.line('rollout resume deployment/web');
     await rollout('deployment/web');
     expect(await versions()).toEqual(['4', '4']);
-    const sets = await listed<ReplicaSet>('replicasets', '-l', 'app=web');
+    const sets = await list<ReplicaSet>('replicasets', '-l', 'app=web');
     expect(sets.map(({ spec }) => spec?.replicas).sort()).toEqual([0, 0, 2]);
   });
 
   it('a StatefulSet keeps the claims of its identities over updates and sizes', async () => {
     const keep = 'test -f /data/id || cat /proc/sys/kernel/random/uuid > /data/id';
-    await kubectl.apply(
-      workload('StatefulSet', 'db', {
-        serviceName: 'db',
-        replicas: 2,
-        template: template('db', `${keep}; ${STAY}`, {
-          volumeMounts: [{ name: 'data', mountPath: '/data' }],
-        }),
-        volumeClaimTemplates: [
-          {
-            metadata: { name: 'data' },
-            spec: { accessModes: ['ReadWriteOnce'], resources: { requests: { storage: '1Mi' } } },
-          },
-        ],
-      }),
+    await apply(
+      workload(
+        'StatefulSet',
+        'db',
+        running(`${keep}; ${STAY}`, { volumeMounts: [{ name: 'data', mountPath: '/data' }] }),
+        {
+          replicas: 2,
+          volumeClaimTemplates: [
+            {
+              metadata: { name: 'data' },
+              spec: { accessModes: ['ReadWriteOnce'], resources: { requests: { storage: '1Mi' } } },
+            },
+          ],
+        },
+      ),
     );
     await rollout('statefulset/db');
     const id = (pod: string) => kubectl.line(`exec ${pod} -- cat /data/id`);
@@ -140,7 +96,7 @@ describe.concurrent('with kubectl', () => {
     expect([await id('db-0'), await id('db-1')]).toEqual(before);
     await kubectl.line('scale statefulset/db --replicas=1');
     await kubectl.line('wait --for=delete pod/db-1 pod/db-2 --timeout=60s');
-    const claims = await listed<PersistentVolumeClaim>('pvc');
+    const claims = await list<PersistentVolumeClaim>('pvc');
     expect(claims.map(({ metadata, status }) => `${metadata.name} ${status?.phase}`)).toEqual([
       'data-db-0 Bound',
       'data-db-1 Bound',
@@ -149,21 +105,21 @@ describe.concurrent('with kubectl', () => {
   });
 
   it('Jobs complete, by index too, and fail; a CronJob’s is made by hand', async () => {
-    await kubectl.apply(
+    await apply(
       job('indexed', 'echo index $JOB_COMPLETION_INDEX', {
         completionMode: 'Indexed',
         completions: 3,
         parallelism: 2,
       }),
     );
-    await kubectl.apply(job('broken', 'exit 3', { backoffLimit: 0 }));
-    await kubectl.apply({
+    await apply(job('broken', 'exit 3', { backoffLimit: 0 }));
+    await apply({
       apiVersion: 'batch/v1',
       kind: 'CronJob',
       metadata: { name: 'nightly' },
       spec: {
         schedule: '0 3 1 1 *',
-        jobTemplate: { spec: { template: jobTemplate('nightly', 'echo done') } },
+        jobTemplate: { spec: { template: jobTemplate('echo done') } },
       },
     });
     await kubectl.line('create job --from=cronjob/nightly by-hand');
@@ -182,7 +138,7 @@ describe.concurrent('with kubectl', () => {
   });
 
   it('a DaemonSet runs on both boards, is updated and rolled back', async () => {
-    await kubectl.apply(workload('DaemonSet', 'probe', { template: template('probe', STAY) }));
+    await apply(workload('DaemonSet', 'probe', running(STAY)));
     expect(await rollout('daemonset/probe')).toContain('daemon set "probe" successfully rolled out');
     await kubectl.line('set env daemonset/probe VERSION=2');
     await rollout('daemonset/probe');
@@ -194,7 +150,7 @@ describe.concurrent('with kubectl', () => {
       updatedNumberScheduled: 2,
       numberAvailable: 2,
     });
-    const pods = await listed<Pod>('pods', '-l', 'app=probe');
+    const pods = await list<Pod>('pods', '-l', 'app=probe');
     const living = pods.filter(({ metadata }) => metadata.deletionTimestamp === undefined);
     expect(living.map(({ spec }) => spec?.nodeName).sort()).toEqual(['first', 'second']);
     expect(living.every(({ spec }) => spec?.containers[0]?.env === undefined)).toBe(true);
@@ -203,9 +159,7 @@ describe.concurrent('with kubectl', () => {
 
 it('a drain waits for what a disruption budget protects', async () => {
   await kubectl.line('cordon first');
-  await kubectl.apply(
-    workload('Deployment', 'guarded', { replicas: 2, template: template('guarded', STAY) }),
-  );
+  await apply(workload('Deployment', 'guarded', running(STAY), { replicas: 2 }));
   await kubectl.line('create poddisruptionbudget guarded --selector=app=guarded --min-available=1');
   await rollout('deployment/guarded');
   await kubectl.line('uncordon first');
@@ -221,7 +175,7 @@ it('a drain waits for what a disruption budget protects', async () => {
   expect(drained.code, drained.stderr).toBe(0);
   expect(drained.stderr).toContain("would violate the pod's disruption budget");
   await rollout('deployment/guarded');
-  const pods = await listed<Pod>('pods', '-l', 'app=guarded');
+  const pods = await list<Pod>('pods', '-l', 'app=guarded');
   expect(pods.map(({ spec }) => spec?.nodeName)).toEqual(['first', 'first']);
   await kubectl.line('uncordon second');
 });

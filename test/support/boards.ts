@@ -1,5 +1,6 @@
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
-import { existsSync, readlinkSync } from 'node:fs';
+import { closeSync, existsSync, openSync, readlinkSync } from 'node:fs';
+import { endAtExit, forgetAtExit } from './at-exit.ts';
 import { DockerDaemon } from './docker-daemon.ts';
 import { waitFor } from './wait.ts';
 
@@ -14,17 +15,25 @@ export class BoardNetwork {
   private readonly boards: Board[] = [];
   private readonly routers: NamespaceHolder[] = [];
 
+  /** Starts the network, and the boards that it has already, at the same time. */
   async start(): Promise<void> {
     await this.holder.start();
     this.holder.ip('link', 'add', 'br0', 'type', 'bridge');
     this.holder.ip('address', 'add', '10.77.0.254/24', 'dev', 'br0');
     this.holder.ip('link', 'set', 'br0', 'up');
+    await Promise.all(this.boards.map((board) => board.start()));
+  }
+
+  /** A board that starts with the network. */
+  add(name: string, options: { dockerArguments?: readonly string[] } = {}): Board {
+    const board = new Board({ name, number: this.boards.length + 1, network: this.holder, ...options });
+    this.boards.push(board);
+    return board;
   }
 
   /** A started board, with Docker. */
-  async board(name: string, options: { dockerArguments?: readonly string[] } = {}): Promise<Board> {
-    const board = new Board({ name, number: this.boards.length + 1, network: this.holder, ...options });
-    this.boards.push(board);
+  async board(...options: Parameters<BoardNetwork['add']>): Promise<Board> {
+    const board = this.add(...options);
     await board.start();
     return board;
   }
@@ -66,10 +75,15 @@ export class BoardNetwork {
   }
 }
 
-export class Board {
+/** Where a command may run: on a board, say. */
+export interface Place {
+  /** Put before a command, runs it there. The command keeps the pid. */
+  readonly enter: readonly string[];
+}
+
+export class Board implements Place {
   readonly name: string;
   readonly ip: string;
-  /** Put before a command, runs it on the board. The command keeps the pid. */
   get enter(): readonly string[] {
     return this.holder.enter;
   }
@@ -152,6 +166,8 @@ export class Board {
 class NamespaceHolder {
   private readonly name: string;
   private child: ChildProcess | undefined;
+  /** Open: its network and its mount namespace. */
+  private files: readonly number[] | undefined;
   private readonly onExit = (): void => {
     this.child?.kill('SIGKILL');
   };
@@ -167,13 +183,17 @@ class NamespaceHolder {
   }
 
   get enter(): readonly string[] {
+    if (!this.files) throw new Error(`namespaces of ${this.name}: not started, or ended`);
+    // By files of this process and not by the holder's pid: that of one which somebody has killed may be another
+    // program's by now, and what is meant for the board would happen to the machine itself.
+    const [net, mount] = this.files.map((file) => `/proc/${process.pid}/fd/${file}`);
     // Without --wd a new mount namespace begins in its root folder.
-    return ['nsenter', `--target=${this.pid}`, '--net', '--mount', `--wd=${process.cwd()}`, '--'];
+    return ['nsenter', `--net=${net}`, `--mount=${mount}`, `--wd=${process.cwd()}`, '--'];
   }
 
   async start(): Promise<void> {
     const ours = readlinkSync('/proc/self/ns/net');
-    process.once('exit', this.onExit);
+    endAtExit(this.onExit);
     this.child = spawn('unshare', ['--net', '--mount', '--propagation=private', 'sleep', 'infinity'], {
       stdio: 'ignore',
     });
@@ -190,6 +210,7 @@ class NamespaceHolder {
         intervalMs: 5,
       },
     );
+    this.files = ['net', 'mnt'].map((kind) => openSync(`/proc/${this.pid}/ns/${kind}`, 'r'));
     this.ip('link', 'set', 'lo', 'up');
   }
 
@@ -205,7 +226,9 @@ class NamespaceHolder {
   async stop(): Promise<void> {
     const { child } = this;
     if (!child) return;
-    process.removeListener('exit', this.onExit);
+    forgetAtExit(this.onExit);
+    for (const file of this.files ?? []) closeSync(file);
+    this.files = undefined;
     child.kill('SIGKILL');
     await waitFor(
       `the holder of ${this.name} to end`,

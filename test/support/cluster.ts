@@ -25,41 +25,42 @@ export class Cluster {
   private startedAt = 0;
 
   private constructor(options: ClusterOptions, httpsPort: number, mqttPort: number) {
-    const { board } = options;
+    const { board, flags = [] } = options;
     this.directory = mkdtempSync(join(tmpdir(), 'copepod-cluster-'));
     this.kubeconfig = join(this.directory, 'kubeconfig');
     this.httpsPort = httpsPort;
     this.board = board;
     this.nodeName = board?.name;
-    const prefix = board?.enter ?? [];
     this.kubectl = new Kubectl({
       kubeconfig: this.kubeconfig,
       cacheDir: join(this.directory, 'cache'),
-      prefix,
+      place: board,
     });
-    const place = board
-      ? [`--node-name=${board.name}`, `--node-ip=${board.ip}`, `--docker-host=${board.docker.dockerHost}`]
-      : ['--disable-agent', '--bind-address=127.0.0.1'];
     this.process = new CopepodProcess({
       logFile: join(this.directory, 'server.log'),
-      prefix,
-      args: [
+      place: board,
+      args: () => [
         'server',
-        `--data-dir=${join(this.directory, 'data')}`,
+        `--data-dir=${this.dataDir}`,
         `--https-listen-port=${httpsPort}`,
         `--mqtt-listen-port=${mqttPort}`,
         `--write-kubeconfig=${this.kubeconfig}`,
-        ...place,
-        ...(options.flags ?? []),
+        ...(board ? nodeFlags(board) : ['--disable-agent', '--bind-address=127.0.0.1']),
+        ...(typeof flags === 'function' ? flags() : flags),
       ],
     });
   }
 
+  /** One to start on a board, once that stands. It has its ports to itself there. */
+  static on(board: Board, flags: ClusterOptions['flags'] = []): Cluster {
+    return new Cluster({ board, flags }, 6443, 8883);
+  }
+
   /** Started and ready. */
   static async start(options: ClusterOptions = {}): Promise<Cluster> {
-    // A board has its ports to itself.
-    const [httpsPort, mqttPort] = options.board ? [6443, 8883] : [await freePort(), await freePort()];
-    const cluster = new Cluster(options, httpsPort, mqttPort);
+    const cluster = options.board
+      ? Cluster.on(options.board, options.flags)
+      : new Cluster(options, await freePort(), await freePort());
     try {
       await cluster.start();
     } catch (error) {
@@ -71,6 +72,11 @@ export class Cluster {
 
   get dataDir(): string {
     return join(this.directory, 'data');
+  }
+
+  /** Where its board's neighbours reach it. */
+  get url(): string {
+    return `https://${this.board?.ip ?? '127.0.0.1'}:${this.httpsPort}`;
   }
 
   /** The token that agents join with. */
@@ -121,7 +127,7 @@ export class Cluster {
     return new Kubectl({
       kubeconfig: this.kubeconfig,
       cacheDir: join(this.directory, `cache-${name}`),
-      prefix: this.board?.enter ?? [],
+      place: this.board,
       ...options,
     });
   }
@@ -164,39 +170,45 @@ export class Cluster {
 
 export interface ClusterOptions {
   board?: Board;
-  /** Further flags of `copepod server`. */
-  flags?: readonly string[];
+  /** Further flags of `copepod server`, or what gives them when it is started. */
+  flags?: readonly string[] | (() => readonly string[]);
+}
+
+export interface JoinedAgentOptions {
+  board: Board;
+  cluster: Cluster;
+  /** Instead of the cluster's; undefined: none. */
+  token?: string | undefined;
+  /** Instead of the board's. */
+  nodeName?: string;
+  environment?: Readonly<Record<string, string>>;
+  /** An earlier agent's, whose process has ended. */
+  directory?: string;
 }
 
 /** `copepod agent` on a board of its own. */
 export class JoinedAgent {
+  readonly board: Board;
   readonly process: CopepodProcess;
   readonly directory: string;
 
-  constructor(options: {
-    board: Board;
-    server: string;
-    token?: string | undefined;
-    /** Instead of the board's. */
-    nodeName?: string;
-    environment?: Readonly<Record<string, string>>;
-    /** An earlier agent's, whose process has ended. */
-    directory?: string;
-  }) {
-    const { board, server, token, nodeName = board.name, environment = {} } = options;
+  constructor(options: JoinedAgentOptions) {
+    const { board, cluster, nodeName, environment = {} } = options;
+    this.board = board;
     this.directory = options.directory ?? mkdtempSync(join(tmpdir(), 'copepod-agent-'));
     this.process = new CopepodProcess({
       logFile: join(this.directory, 'agent.log'),
-      prefix: board.enter,
-      args: [
-        'agent',
-        `--server=${server}`,
-        ...(token === undefined ? [] : [`--token=${token}`]),
-        `--data-dir=${join(this.directory, 'data')}`,
-        `--node-name=${nodeName}`,
-        `--node-ip=${board.ip}`,
-        `--docker-host=${board.docker.dockerHost}`,
-      ],
+      place: board,
+      args: () => {
+        const token = 'token' in options ? options.token : cluster.token;
+        return [
+          'agent',
+          `--server=${cluster.url}`,
+          ...(token === undefined ? [] : [`--token=${token}`]),
+          `--data-dir=${join(this.directory, 'data')}`,
+          ...nodeFlags(board, nodeName),
+        ];
+      },
       environment,
     });
   }
@@ -206,6 +218,12 @@ export class JoinedAgent {
     rmSync(this.directory, { recursive: true, force: true });
   }
 }
+
+const nodeFlags = ({ name, ip, docker }: Board, nodeName = name): string[] => [
+  `--node-name=${nodeName}`,
+  `--node-ip=${ip}`,
+  `--docker-host=${docker.dockerHost}`,
+];
 
 /** A TCP port that nobody uses now. */
 export function freePort(): Promise<number> {

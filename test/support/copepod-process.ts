@@ -1,15 +1,17 @@
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
-import { closeSync, openSync, readFileSync } from 'node:fs';
+import { closeSync, existsSync, openSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { isFresh, root } from '../../scripts/lib/bundle.mjs';
 import { pinnedNode } from '../../scripts/lib/dependencies.mjs';
 import { AGENT_NODE_OPTIONS, NODE_ENVIRONMENT, NODE_OPTIONS } from '../../scripts/lib/runtime-options.mjs';
+import { endAtExit, forgetAtExit } from './at-exit.ts';
+import type { Place } from './boards.ts';
 import { waitFor } from './wait.ts';
 
 /** The built program as a process of its own, started again and again on the same command line. */
 export class CopepodProcess {
-  private readonly args: readonly string[];
-  private readonly prefix: readonly string[];
+  private readonly args: () => readonly string[];
+  private readonly place: Place | undefined;
   private readonly logFile: string;
   private readonly environment: Readonly<Record<string, string>>;
   private child: ChildProcess | undefined;
@@ -18,28 +20,31 @@ export class CopepodProcess {
   };
 
   constructor(options: {
-    args: readonly string[];
+    /** Asked for when it starts. */
+    args: () => readonly string[];
     logFile: string;
-    prefix?: readonly string[];
+    /** Absent: this machine. */
+    place?: Place | undefined;
     environment?: Readonly<Record<string, string>>;
   }) {
     this.environment = options.environment ?? {};
     this.args = options.args;
     this.logFile = options.logFile;
-    this.prefix = options.prefix ?? [];
+    this.place = options.place;
   }
 
   start(): void {
     if (this.running) throw new Error('already running');
     ensureBundle();
-    process.once('exit', this.onExit);
+    endAtExit(this.onExit);
     const log = openSync(this.logFile, 'a');
+    const args = this.args();
     const [command = '', ...rest] = [
-      ...this.prefix,
+      ...(this.place?.enter ?? []),
       pinnedNode(),
-      ...(this.args[0] === 'agent' ? AGENT_NODE_OPTIONS : NODE_OPTIONS),
+      ...(args[0] === 'agent' ? AGENT_NODE_OPTIONS : NODE_OPTIONS),
       join(root, 'dist/copepod.js'),
-      ...this.args,
+      ...args,
     ];
     this.child = spawn(command, rest, {
       stdio: ['ignore', log, log],
@@ -68,9 +73,9 @@ export class CopepodProcess {
     return this.end('SIGTERM', 60_000);
   }
 
-  /** Everything that it has printed. */
+  /** Everything that it has printed; nothing before its first start. */
   log(): string {
-    return readFileSync(this.logFile, 'utf8');
+    return existsSync(this.logFile) ? readFileSync(this.logFile, 'utf8') : '';
   }
 
   /** For a failure's message. */
@@ -86,7 +91,7 @@ export class CopepodProcess {
       timeoutMs,
       details: () => this.logTail(),
     });
-    process.removeListener('exit', this.onExit);
+    forgetAtExit(this.onExit);
     return child.exitCode;
   }
 }

@@ -3,15 +3,15 @@ import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { ensureBusyboxImage } from '../../scripts/lib/busybox-image.mjs';
-import { dockerCall } from '../../scripts/lib/docker-api.mjs';
+import { dockerCall, dockerRequest, engineAnswers } from '../../scripts/lib/docker-api.mjs';
 import {
   type EngineLayout,
   engineLayout,
   enginePid,
   removeEngineFiles,
   startEngine,
-  stopEngine,
 } from '../../scripts/lib/private-engine.mjs';
+import { endAtExit, forgetAtExit } from './at-exit.ts';
 import { waitFor } from './wait.ts';
 
 /** A container as `GET /containers/json` lists it; only what tests look at. */
@@ -46,7 +46,7 @@ export class DockerDaemon {
   }
 
   async start(): Promise<void> {
-    process.once('exit', this.onExit);
+    endAtExit(this.onExit);
     const { prefix, extraArguments } = this;
     await startEngine(this.layout, { prefix: [...prefix], extraArguments: [...extraArguments] });
     await ensureBusyboxImage(this.socket);
@@ -71,20 +71,32 @@ export class DockerDaemon {
    * happens by itself: an engine that starts while the old containerd is still there takes it for its own, and fails.
    */
   async kill(): Promise<void> {
-    const { pid } = this;
+    const { pid, pids } = this;
     if (pid === undefined) return;
-    process.removeListener('exit', this.onExit);
-    const containerd = Number(readFileSync(join(this.execRoot, 'containerd', 'containerd.pid'), 'utf8'));
+    forgetAtExit(this.onExit);
     process.kill(pid, 'SIGKILL');
-    await waitFor('the engine to end', () => ended(pid) && ended(containerd), { intervalMs: 5 });
+    await waitFor('the engine to end', () => pids.every(ended), { intervalMs: 5 });
+  }
+
+  /** As `kill`, and with it every process of a container, as when the board loses its power. */
+  async powerCut(): Promise<void> {
+    await this.kill();
+    this.endForgotten();
   }
 
   async stop(): Promise<void> {
-    process.removeListener('exit', this.onExit);
-    await stopEngine(this.layout, { graceSeconds: 0 });
+    forgetAtExit(this.onExit);
+    await this.endContainers();
+    await this.endEngine();
     this.endForgotten();
+    rmSync(this.layout.pidfile, { force: true });
     removeEngineFiles(this.layout);
     rmSync(this.directory, { recursive: true, force: true });
+  }
+
+  /** The engine leaves the connections of execs to its garbage collector, which may not run for two minutes. */
+  async collect(): Promise<void> {
+    await dockerRequest(this.socket, 'GET', '/debug/pprof/heap?gc=1&debug=1');
   }
 
   call(method: string, path: string, body?: object): Promise<unknown> {
@@ -115,6 +127,26 @@ export class DockerDaemon {
     return (await this.call('GET', `/containers/json?${query}`)) as ListedContainer[];
   }
 
+  private async endContainers(): Promise<void> {
+    if (this.pid === undefined || !(await engineAnswers(this.socket))) return;
+    const running = await this.containers();
+    await Promise.allSettled(running.map(({ Id }) => this.call('POST', `/containers/${Id}/stop?t=0`)));
+  }
+
+  /** At once: nothing of it is needed again, and in order it would take a second. */
+  private async endEngine(): Promise<void> {
+    const pids = this.pids;
+    for (const pid of pids) process.kill(pid, 'SIGKILL');
+    await waitFor('the engine to end', () => pids.every(dead), { intervalMs: 5 });
+  }
+
+  /** dockerd's, and that of the containerd which it has started. */
+  private get pids(): number[] {
+    const { pid } = this;
+    const file = join(this.execRoot, 'containerd', 'containerd.pid');
+    return pid === undefined ? [] : [pid, ...(existsSync(file) ? [Number(readFileSync(file, 'utf8'))] : [])];
+  }
+
   /** An engine that was killed may have forgotten containers: their shims, and what still runs below them. */
   private endForgotten(): void {
     const ours = `-namespace\0copepod-${this.layout.id}\0`;
@@ -131,18 +163,12 @@ export class DockerDaemon {
     }
   }
 
-  /** The last resort when a test process ends without stop(): the containers' processes and the engine. */
+  /** The last resort when a test process ends without stop(): the engine and its containers; its files take too long. */
   private endAtOnce(): void {
-    const { pid } = this;
-    if (pid === undefined) return;
     try {
-      const ids = execFileSync('docker', ['-H', this.dockerHost, 'ps', '-q'], { encoding: 'utf8' });
-      if (ids.trim() !== '') {
-        execFileSync('docker', ['-H', this.dockerHost, 'kill', ...ids.trim().split('\n')], {
-          stdio: 'ignore',
-        });
-      }
-      process.kill(pid, 'SIGTERM');
+      for (const pid of this.pids) process.kill(pid, 'SIGKILL');
+      // Their shims would go on, with nobody to tell.
+      this.endForgotten();
     } catch {
       // It has ended by itself.
     }
@@ -159,3 +185,12 @@ function commandOf(pid: number | undefined): string {
 
 /** A zombie counts as there: the engine's own look at its containerd is a signal 0, which a zombie takes. */
 const ended = (pid: number): boolean => !existsSync(`/proc/${pid}`);
+
+/** Nothing of it runs any more; who reaps it may take a second. */
+function dead(pid: number): boolean {
+  try {
+    return readFileSync(`/proc/${pid}/stat`, 'utf8').includes(') Z ');
+  } catch {
+    return true;
+  }
+}

@@ -60,7 +60,7 @@ export class FakeRuntime implements ContainerRuntime {
   private readonly clock: Clock;
   private readonly owner: string;
   private readonly containers = new Map<string, Held>();
-  private readonly listeners = new Set<(id: string | undefined) => void>();
+  private readonly listeners = new Set<(id: string | undefined, what?: string) => void>();
   private counter = 0;
   private pids = 1000;
   private isDown = false;
@@ -203,7 +203,7 @@ export class FakeRuntime implements ContainerRuntime {
         this.emit(id);
       });
     }
-    this.emit(id);
+    this.emit(id, 'start');
   }
 
   async stop(id: string, graceSeconds: number): Promise<void> {
@@ -273,7 +273,7 @@ export class FakeRuntime implements ContainerRuntime {
     this.images.set(reference, { present: true });
   }
 
-  onEvent(listener: (containerId: string | undefined) => void): () => void {
+  onEvent(listener: (containerId: string | undefined, what?: string) => void): () => void {
     this.listeners.add(listener);
     return () => this.listeners.delete(listener);
   }
@@ -362,8 +362,8 @@ export class FakeRuntime implements ContainerRuntime {
     for (const resolve of held.waiters.splice(0)) resolve();
   }
 
-  private emit(id: string | undefined): void {
+  private emit(id: string | undefined, what?: string): void {
     if (this.isDown) return;
-    for (const listener of this.listeners) listener(id);
+    for (const listener of this.listeners) listener(id, what);
   }
 }

@@ -1,21 +1,9 @@
 import { tarOf } from '../../src/agent/docker/pause/tar.ts';
-import { digestOf, type TestImage } from './registry.ts';
+import { digestOf, imageConfig, type TestImage } from './registry.ts';
 
 interface Named {
   name?: string;
   image: TestImage;
-}
-
-function configOf({ layers, architecture, entrypoint }: TestImage): Buffer {
-  return Buffer.from(
-    JSON.stringify({
-      architecture,
-      os: 'linux',
-      config: { Entrypoint: entrypoint },
-      rootfs: { type: 'layers', diff_ids: layers.map(digestOf) },
-      history: [],
-    }),
-  );
 }
 
 const file = (name: string, data: Buffer | object) => ({
@@ -27,9 +15,9 @@ const blobOf = (data: Buffer) => file(`blobs/${digestOf(data).replace(':', '/')}
 
 /** As `docker save` writes it. */
 export function dockerArchive(images: readonly Named[]): Buffer {
-  const files = images.flatMap(({ image }) => [configOf(image), ...image.layers].map(blobOf));
+  const files = images.flatMap(({ image }) => [imageConfig(image), ...image.layers].map(blobOf));
   const manifest = images.map(({ name, image }) => ({
-    Config: blobOf(configOf(image)).name,
+    Config: blobOf(imageConfig(image)).name,
     RepoTags: name === undefined ? null : [name],
     Layers: image.layers.map((layer) => blobOf(layer).name),
   }));
@@ -46,7 +34,7 @@ export function ociArchive(name: string, images: readonly TestImage[]): Buffer {
   const manifests = images.map((image) => {
     const manifest = {
       schemaVersion: 2,
-      config: add(configOf(image), 'application/vnd.oci.image.config.v1+json'),
+      config: add(imageConfig(image), 'application/vnd.oci.image.config.v1+json'),
       layers: image.layers.map((layer) => add(layer, 'application/vnd.oci.image.layer.v1.tar')),
     };
     return {

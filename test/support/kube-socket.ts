@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { findProgram } from '../../scripts/lib/debian.mjs';
 import { dockerRequest } from '../../scripts/lib/docker-api.mjs';
+import { endAtExit, forgetAtExit } from './at-exit.ts';
 import { waitFor } from './wait.ts';
 
 export interface KubeSocketAnswer {
@@ -35,7 +36,7 @@ export class KubeSocket {
 
   async start(): Promise<void> {
     const [program = '', ...args] = this.command;
-    process.once('exit', this.onExit);
+    endAtExit(this.onExit);
     this.child = spawn(program, args, { stdio: 'ignore' });
     await waitFor('kubectl proxy', async () => (await this.send('GET', '/readyz')).status === 200);
   }
@@ -72,7 +73,7 @@ export class KubeSocket {
   async stop(): Promise<void> {
     const { child } = this;
     if (child) {
-      process.removeListener('exit', this.onExit);
+      forgetAtExit(this.onExit);
       child.kill('SIGKILL');
       await waitFor('kubectl proxy to end', () => child.exitCode !== null || child.signalCode !== null);
     }

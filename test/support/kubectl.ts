@@ -1,5 +1,6 @@
 import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process';
 import { findProgram } from '../../scripts/lib/debian.mjs';
+import type { Place } from './boards.ts';
 
 export interface KubectlResult {
   code: number;
@@ -12,18 +13,19 @@ export interface KubectlOptions {
   timeoutMs?: number;
 }
 
-/** The unmodified kubectl of this machine, with the given kubeconfig. `prefix` runs it inside other namespaces. */
+/** The unmodified kubectl of this machine, with the given kubeconfig. */
 export class Kubectl {
   private readonly kubeconfig: string;
   private readonly cacheDir: string;
-  private readonly prefix: readonly string[];
+  private readonly place: Place | undefined;
   private readonly program: string | undefined;
   private readonly environment: Readonly<Record<string, string>>;
 
   constructor(options: {
     kubeconfig: string;
     cacheDir: string;
-    prefix?: readonly string[];
+    /** Where it runs; absent: this machine. */
+    place?: Place | undefined;
     /** Absent: the one on the PATH. */
     program?: string;
     /** Besides this process's own. */
@@ -33,7 +35,7 @@ export class Kubectl {
     this.environment = options.environment ?? {};
     this.kubeconfig = options.kubeconfig;
     this.cacheDir = options.cacheDir;
-    this.prefix = options.prefix ?? [];
+    this.place = options.place;
   }
 
   /** Runs to the end, whatever the exit code. Rejects only when it does not end in time (then it is killed). */
@@ -112,6 +114,6 @@ export class Kubectl {
     const program = this.program ?? findProgram('kubectl');
     if (!program) throw new Error('kubectl is not installed: apt-get install kubernetes-client');
     const global = [`--kubeconfig=${this.kubeconfig}`, `--cache-dir=${this.cacheDir}`];
-    return [...this.prefix, program, ...global, ...args];
+    return [...(this.place?.enter ?? []), program, ...global, ...args];
   }
 }

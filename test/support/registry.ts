@@ -101,17 +101,9 @@ export class TestRegistry {
   }
 
   /** Makes `repository:tag` the image; returns the manifest's digest. */
-  push(repository: string, tag: string, { layers, architecture, entrypoint }: TestImage): string {
-    const packed = layers.map((layer) => gzipSync(layer));
-    const config = Buffer.from(
-      JSON.stringify({
-        architecture,
-        os: 'linux',
-        config: { Entrypoint: entrypoint },
-        rootfs: { type: 'layers', diff_ids: layers.map(digestOf) },
-        history: [],
-      }),
-    );
+  push(repository: string, tag: string, image: TestImage): string {
+    const packed = image.layers.map((layer) => gzipSync(layer));
+    const config = imageConfig(image);
     for (const blob of [config, ...packed]) this.blobs.set(digestOf(blob), blob);
     const descriptor = (mediaType: string, blob: Buffer) => ({
       mediaType,
@@ -212,6 +204,19 @@ export class TestRegistry {
       .writeHead(401, { 'www-authenticate': challenge, 'content-type': 'application/json' })
       .end(JSON.stringify({ errors: [{ code: 'UNAUTHORIZED', message: 'authentication required' }] }));
   }
+}
+
+/** What an image says of itself, as it is stored. */
+export function imageConfig({ layers, architecture, entrypoint }: TestImage): Buffer {
+  return Buffer.from(
+    JSON.stringify({
+      architecture,
+      os: 'linux',
+      config: { Entrypoint: entrypoint },
+      rootfs: { type: 'layers', diff_ids: layers.map(digestOf) },
+      history: [],
+    }),
+  );
 }
 
 export function digestOf(content: Buffer): string {

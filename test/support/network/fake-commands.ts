@@ -6,13 +6,13 @@ import { CommandError, type NetCommand, type NetCommands } from '../../../src/ag
  */
 export class FakeNetCommands implements NetCommands {
   readonly log: string[] = [];
-  private readonly answers: [prefix: string, answer: () => string][] = [];
+  private readonly answers: [prefix: string, answer: (input: string) => string][] = [];
 
   /** The newest answer for a prefix counts. */
-  on(prefix: string, answer: string | Error | (() => string)): this {
-    const give = (): string => {
+  on(prefix: string, answer: string | Error | ((input: string) => string)): this {
+    const give = (input: string): string => {
       if (answer instanceof Error) throw answer;
-      return typeof answer === 'function' ? answer() : answer;
+      return typeof answer === 'function' ? answer(input) : answer;
     };
     this.answers.unshift([prefix, give]);
     return this;
@@ -23,7 +23,7 @@ export class FakeNetCommands implements NetCommands {
     this.log.push(command.stdin ? `${line}\n${command.stdin.trimEnd()}` : line);
     const answer = this.answers.find(([prefix]) => line.startsWith(prefix));
     if (!answer) throw new Error(`FakeNetCommands has no answer for: ${line}`);
-    return answer[1]();
+    return answer[1](command.stdin ?? '');
   }
 
   async write(path: string, value: string): Promise<void> {
