@@ -49,6 +49,7 @@ export class ChannelSocket implements ChannelPeer {
   /** While paused: what had already been read off the socket, in order; the close comes last. */
   private held: { message: Buffer; binary: boolean }[] = [];
   private paused = false;
+  private closing = false;
   private socketClosed = false;
 
   constructor(socket: WebSocket, codec: ChannelCodec = binaryCodec(true)) {
@@ -79,11 +80,13 @@ export class ChannelSocket implements ChannelPeer {
   }
 
   pause(): void {
+    if (this.closing) return;
     this.paused = true;
     this.socket.pause();
   }
 
   resume(): void {
+    if (this.closing) return;
     this.paused = false;
     while (this.held.length > 0 && !this.paused) {
       const next = this.held.shift();
@@ -95,11 +98,17 @@ export class ChannelSocket implements ChannelPeer {
   }
 
   close(): void {
-    if (this.socket.readyState === this.socket.CONNECTING) this.socket.terminate();
-    else this.socket.close(1000);
+    if (this.socket.readyState === this.socket.CONNECTING) return this.socket.terminate();
+    this.closing = true;
+    this.held = [];
+    // A socket that is not read would not see the other end's answer, and wait 30 s for it.
+    this.socket.resume();
+    this.socket.close(1000);
+    if (this.socketClosed) this.finish();
   }
 
   private receive(message: Buffer, binary: boolean): void {
+    if (this.closing) return;
     if (this.paused) {
       this.held.push({ message, binary });
       return;
