@@ -87,6 +87,22 @@ const nodeStreams = {
   },
 };
 
+/**
+ * mqtt-packet keeps a Buffer of two bytes for each length that a message ever had, and each keeps the slab that it was cut
+ * from: 8 kB for every new length, up to 128 MB. They are made anew instead.
+ */
+const lengthsNotKept = {
+  name: 'lengths-not-kept',
+  setup(build) {
+    build.onLoad({ filter: /mqtt-packet[/\\]writeToStream\.js$/ }, ({ path }) => {
+      const text = readFileSync(path, 'utf8');
+      const contents = text.replace('if (num < 16384) varByteIntCache[num] = buffer', '');
+      if (contents === text) throw new Error(`${path} is not what scripts/lib/bundle.mjs expects`);
+      return { contents, loader: 'js' };
+    });
+  },
+};
+
 /** better-sqlite3 looks for its native part in node_modules; in a bundle it lies beside the code. */
 const nativeBesideBundle = {
   name: 'native-beside-bundle',
@@ -215,6 +231,7 @@ export async function buildBundle(outdir) {
     plugins: [
       leaveOut,
       nodeStreams,
+      lengthsNotKept,
       nativeBesideBundle,
       httpWithoutUndici,
       namesOfCommonJs,
